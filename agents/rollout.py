@@ -1,0 +1,237 @@
+"""The one loop: agents meet worlds here and nowhere else.
+
+`play` moves a batch of episodes in lockstep, one call of the agent per step; `rollout` plays all episodes and
+returns columns; `replay` folds an agent over the history of another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from icrl.agents.base import AnyAgent
+from icrl.envs.episodes import Episodes
+from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Truth, View, take
+
+ROWS = 4096  # rows of classical agents that move together: enough to hide numpy's call costs, small enough for caches
+
+
+@dataclass(frozen=True)
+class Step:
+    """One lockstep step: `rows` [R] say which episodes of the batch were still alive."""
+
+    rows: Ints
+    view: View
+    choice: Choice
+    outcome: Outcome
+    truth: Truth
+
+
+def play(
+    agent: AnyAgent, world: AnyWorld, episodes: Ints, seed: int, names: Names | None = None, past: Episodes | None = None
+) -> Iterator[Step]:
+    """Plays a batch to its end, yielding each step.
+
+    Args:
+        agent: Any agent; it is not checked here.
+        world: The task.
+        episodes: [B] indices of the episodes.
+        seed: Seed of the luck and of the agent.
+        names: Labels to show; None: those that the agent draws.
+        past: The first steps of these very episodes, all equally many: they are folded, not played again.
+    """
+    public = world.public
+    rows = np.arange(len(episodes))
+    inside = world.start(episodes, seed)
+    state = agent.start(public, names or agent.names(public, episodes, seed), episodes, seed)
+    stored = past.horizon if past is not None else 0
+    t = 0
+    while len(rows):
+        view = world.view(inside)
+        if past is not None and t < stored:
+            choice = _choice(past, rows, t)
+        else:
+            state, choice = agent.act(state, view)
+        inside, outcome, truth = world.step(inside, choice.arm)
+        if t >= stored:
+            yield Step(rows, view, choice, outcome, truth)
+        over = outcome.terminated | outcome.truncated
+        if not over.all():
+            state = agent.update(state, view, choice, outcome)
+        if over.any():
+            rows, inside, state = rows[~over], take(inside, ~over), agent.take(state, ~over)
+        t += 1
+
+
+def rollout(
+    agent: AnyAgent,
+    task: AnyWorld,
+    *,
+    episodes: int | Sequence[int] = 64,
+    seed: int = 0,
+    batch: int = 64,
+    on_step: Callable[[Step], None] | None = None,
+) -> Episodes:
+    """Plays `agent` on `task`.
+
+    Equal task, seed and episode index mean equal luck, whatever the agent.
+
+    Args:
+        agent: A classical algorithm, an `LLMAgent`, or anything with the methods of `icrl.agents.Agent`.
+        task: What `icrl.make` returns, or any world.
+        episodes: How many, or which indices.
+        seed: Seed of the luck and of the agent.
+        batch: Episodes that a model agent plays at once. Classical agents always play whole blocks, and their
+            results do not depend on it.
+        on_step: Called after each lockstep step, e.g. to show progress.
+
+    Returns:
+        Episodes, in the order of `episodes`.
+
+    Raises:
+        ValueError: The agent cannot play such a task, or `episodes`, `seed` or `batch` is out of range.
+    """
+    wanted = indices(episodes, seed)
+    if batch < 1:
+        raise ValueError(f"batch: must be at least 1, got {batch}")
+    agent.check(task.public)
+    parts = [
+        collect(agent, task, group, seed, _watched(play(agent, task, group, seed), on_step))
+        for group in batches(wanted, agent.block, batch)
+    ]
+    found = np.concatenate([p.episode for p in parts])
+    order = np.argsort(found)
+    from icrl.envs.episodes import join
+
+    return join(parts).take(order[np.searchsorted(found[order], wanted)])
+
+
+def _watched(steps: Iterator[Step], on_step: Callable[[Step], None] | None) -> Iterator[Step]:
+    for step in steps:
+        if on_step is not None:
+            on_step(step)
+        yield step
+
+
+def indices(episodes: int | Sequence[int], seed: int) -> Ints:
+    """[B] checked episode indices."""
+    wanted = np.arange(episodes) if isinstance(episodes, int) else np.asarray(episodes, dtype=np.int64)
+    if not len(wanted) or wanted.min() < 0 or len(np.unique(wanted)) < len(wanted):
+        raise ValueError(f"episodes: give a number of at least 1, or distinct indices from 0, got {episodes!r}")
+    if seed < 0:
+        raise ValueError(f"seed: must be at least 0, got {seed}")
+    return wanted
+
+
+def batches(wanted: Ints, block: int | None, batch: int) -> list[Ints]:
+    """Groups of episode indices that are played together; whole blocks, if the agent asks for them."""
+    if block is None:
+        return [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
+    blocks = np.unique(wanted // block)
+    at_once = max(1, ROWS // block)
+    groups = [blocks[i : i + at_once] for i in range(0, len(blocks), at_once)]
+    return [(g[:, None] * block + np.arange(block)).ravel() for g in groups]
+
+
+def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: Iterator[Step]) -> Episodes:
+    """Runs `steps` to their end and stacks them into columns."""
+    played = list(steps)
+    b, horizon, slots = len(episodes), len(played), task.public.slots
+    arms = np.full((horizon, b, slots), -1)
+    rewards, gap = np.full((horizon, b), np.nan), np.full((horizon, b), np.nan)
+    lengths, terminated = np.zeros(b, np.int64), np.zeros(b, np.bool_)
+    for t, step in enumerate(played):
+        arms[t, step.rows] = step.choice.arm
+        rewards[t, step.rows] = step.outcome.reward
+        gap[t, step.rows] = step.truth.gap
+        lengths[step.rows] += 1
+        terminated[step.rows] |= step.outcome.terminated
+    if slots == 1:
+        arms = arms[:, :, 0]
+    instances = task.instances(episodes, seed)
+    return Episodes(
+        task=identity(task),
+        agent=identity(agent),
+        seed=seed,
+        public=task.public,
+        episode=episodes,
+        arms=arms.swapaxes(0, 1),
+        rewards=rewards.T,
+        gap=gap.T,
+        lengths=lengths,
+        names=agent.names(task.public, episodes, seed),
+        terminated=terminated,
+        means=instances.means,
+        best_arm=instances.best_arm,
+        **_extras(played, b),
+    )
+
+
+def _extras(played: Sequence[Step], b: int) -> dict[str, Any]:
+    """The columns that only model agents fill."""
+    first = played[0].choice
+    columns: dict[str, Any] = {}
+    for name, value in (("probs", first.probs), ("mass", first.mass), ("failed", first.failed), ("usage", first.usage)):
+        if value is not None:
+            fill = np.nan if value.dtype.kind == "f" else -1
+            column = np.full((len(played), b, *value.shape[1:]), fill, value.dtype)
+            for t, step in enumerate(played):
+                column[t, step.rows] = getattr(step.choice, name)
+            columns[name] = column.swapaxes(0, 1)
+    for name in ("probs", "mass"):
+        if name in columns and columns[name].shape[2] == 1:
+            columns[name] = columns[name][:, :, 0]
+    if first.text is not None:
+        text = np.full((b, len(played)), "", dtype=object)
+        for t, step in enumerate(played):
+            text[step.rows, t] = step.choice.text
+        columns["text"] = text.astype(np.str_)
+    return columns
+
+
+def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
+    """Folds `agent` over a recorded history: at each step what it would choose, then what was in fact played.
+
+    Yields:
+        One `Choice` per step t, of all B rows; rows past their length hold arm -1.
+    """
+    rows = np.arange(len(episodes))
+    public = episodes.public
+    state = agent.start(public, episodes.names, episodes.episode, episodes.seed)
+    for t in range(episodes.horizon):
+        over = episodes.lengths[rows] <= t
+        if over.any():
+            rows, state = rows[~over], agent.take(state, ~over)
+        legal = np.ones((len(rows), public.n_arms), np.bool_)
+        view = View(episodes.episode[rows], np.full(len(rows), t), np.zeros(len(rows), np.int64), legal)
+        state, choice = agent.act(state, view)
+        yield _spread(choice, rows, len(episodes))
+        ended = np.zeros(len(rows), np.bool_)
+        outcome = Outcome(episodes.rewards[rows, t], ended, ended)
+        state = agent.update(state, view, _choice(episodes, rows, t), outcome)
+
+
+def _choice(past: Episodes, rows: Ints, t: int) -> Choice:
+    """What was chosen at step t."""
+    arms = past.arms[rows, t]
+    text = None if past.text is None else tuple(past.text[rows, t].tolist())
+    failed = None if past.failed is None else past.failed[rows, t]
+    return Choice(arms.reshape(len(rows), -1), text=text, failed=failed)
+
+
+def _spread(choice: Choice, rows: Ints, b: int) -> Choice:
+    if len(rows) == b:
+        return choice
+    arm = np.full((b, choice.arm.shape[1]), -1)
+    arm[rows] = choice.arm
+    return replace(Choice(arm), policy=choice.policy)
+
+
+def identity(value: Any) -> str:
+    """The JSON text of a spec, or the repr of an agent: equal values, equal texts."""
+    return json.dumps(value.model_dump(mode="json"), sort_keys=True) if isinstance(value, BaseModel) else repr(value)

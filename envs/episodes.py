@@ -1,0 +1,153 @@
+"""`Episodes`: finished (or cut) episodes as columns, never an object per step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icrl.envs.types import Bools, Floats, Ints, Names, Public
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+
+_JSON = ("task", "agent", "seed", "public", "names")
+Texts = NDArray[np.str_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episodes:
+    """B episodes of at most T steps by one agent on one task.
+
+    Cells past `lengths`, and failed choices, hold arm -1 and NaN. Columns that an agent or a task does not
+    have are None. `means` and `best_arm` exist for stationary bandits only.
+    """
+
+    task: str
+    """The task as JSON; two runs are paired only if task and seed agree."""
+    agent: str
+    seed: int
+    public: Public
+    episode: Ints
+    """[B] index of each episode: the same index is the same luck."""
+    arms: Ints
+    """[B, T], or [B, T, slots] where a choice names several arms."""
+    rewards: Floats
+    """[B, T]"""
+    gap: Floats
+    """[B, T] instantaneous regret."""
+    lengths: Ints
+    """[B] steps played."""
+    names: Names | None = None
+    """[B][K] labels that the agent was shown."""
+    probs: Floats | None = None
+    """[B, T, K] the policy after temperature."""
+    mass: Floats | None = None
+    """[B, T] probability of the labels before masking."""
+    failed: Ints | None = None
+    """[B, T] unreadable answers before the step was taken."""
+    usage: Ints | None = None
+    """[B, T, 3] tokens fed, reused, generated."""
+    text: Texts | None = None
+    """[B, T] what stands in the history for the choice."""
+    terminated: Bools | None = None
+    """[B] ended by the task itself rather than by the horizon."""
+    means: Floats | None = None
+    """[B, K]"""
+    best_arm: Ints | None = None
+    """[B]"""
+
+    def __len__(self) -> int:
+        return len(self.episode)
+
+    @property
+    def horizon(self) -> int:
+        """T, the length of the longest episode."""
+        return int(self.arms.shape[1])
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The array columns that are present."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _JSON}
+        return {k: v for k, v in values.items() if v is not None}
+
+    def take(self, rows: Bools | Ints | slice) -> Self:
+        """The episodes at `rows`, in that order."""
+        names = None
+        if self.names is not None:
+            names = tuple(self.names[i] for i in np.arange(len(self))[rows])
+        return replace(self, names=names, **{k: v[rows] for k, v in self.columns().items()})
+
+    def save(self, path: str | Path) -> Path:
+        """Writes one `.npz` file (arrays, and the rest as JSON); returns its path."""
+        path = Path(path).with_suffix(".npz")
+        rest = {k: getattr(self, k) for k in _JSON} | {"public": vars(self.public)}
+        np.savez_compressed(path, _json=np.array(json.dumps(rest)), **self.columns())
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: The file is not one of ours.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            if "_json" not in file:
+                raise ValueError(f"path: {path} holds no Episodes; give a file written by Episodes.save")
+            rest = json.loads(str(file["_json"]))
+            columns = {k: file[k] for k in file.files if k != "_json"}
+        rest["public"] = Public(**rest["public"])
+        if rest["names"] is not None:
+            rest["names"] = tuple(tuple(row) for row in rest["names"])
+        return cls(**rest, **columns)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per step played: episode, t, arm, reward, gap, and label, mass, failed where they exist."""
+        import pandas as pd
+
+        b, t = np.nonzero(np.arange(self.horizon) < self.lengths[:, None])
+        table = {"episode": self.episode[b], "t": t, "arm": self.arms[b, t]}
+        table |= {"reward": self.rewards[b, t], "gap": self.gap[b, t]}
+        for name in ("mass", "failed", "text"):
+            if (column := getattr(self, name)) is not None:
+                table[name] = column[b, t]
+        if self.names is not None:
+            chosen = np.array(self.names)[b, np.maximum(table["arm"], 0)]
+            table["label"] = np.where(table["arm"] < 0, "", chosen)
+        return pd.DataFrame(table)
+
+    def to_dataset(self) -> datasets.Dataset:
+        """`to_pandas` as a Hugging Face dataset."""
+        import datasets
+
+        return datasets.Dataset.from_pandas(self.to_pandas(), preserve_index=False)
+
+
+def join(parts: Sequence[Episodes]) -> Episodes:
+    """Stacks runs of one agent on one task; shorter parts are padded with -1 and NaN."""
+    if not parts:
+        raise ValueError("parts: at least one Episodes is needed, got none")
+    horizon = max(p.horizon for p in parts)
+    columns = {}
+    for name, column in parts[0].columns().items():
+        stacked = [getattr(p, name) for p in parts]
+        if column.ndim >= 2 and name != "means":
+            stacked = [_pad(c, horizon) for c in stacked]
+        columns[name] = np.concatenate(stacked)
+    names = None if parts[0].names is None else tuple(row for p in parts for row in p.names or ())
+    return replace(parts[0], names=names, **columns)
+
+
+def _pad(column: NDArray[Any], horizon: int) -> NDArray[Any]:
+    missing = horizon - column.shape[1]
+    if not missing:
+        return column
+    fill: Any = {"f": np.nan, "i": -1, "U": "", "b": False}[column.dtype.kind]
+    width = [(0, 0), (0, missing)] + [(0, 0)] * (column.ndim - 2)
+    return np.pad(column, width, constant_values=fill)

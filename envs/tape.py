@@ -1,0 +1,64 @@
+"""Luck as a tape: a counter hash instead of a generator with a state.
+
+A uniform is a pure function of (seed, stream, episode, item, n), so every agent meets the same luck on the same
+episode, whatever it chose before, in whatever batch or order episodes are played, and after any crash. The hash is
+SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): each word of the key is
+absorbed by one round of its finaliser, and `n` counts along the stream that the key opens.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from icrl.envs.types import Floats
+
+Keys = NDArray[np.uint64]
+T = TypeVar("T", bound=np.generic)
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_M1 = np.uint64(0xBF58476D1CE4E5B9)
+_M2 = np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31, _S11 = (np.uint64(s) for s in (30, 27, 31, 11))
+_MASK = (1 << 64) - 1
+
+
+class Stream(IntEnum):
+    """One name per use of luck, so that no two uses share a number."""
+
+    REWARD = 1
+    MEANS = 2
+    POSITION = 3
+    LABELS = 4
+    POLICY = 5
+    FAILURE = 6
+
+
+def _mix(z: Keys) -> Keys:
+    """SplitMix64's finaliser; `z` is overwritten."""
+    z ^= z >> _S30
+    z *= _M1
+    z ^= z >> _S27
+    z *= _M2
+    z ^= z >> _S31
+    return z
+
+
+def key(seed: int, stream: Stream, *words: ArrayLike) -> Keys:
+    """A key for each element of the broadcast `words` (episode, arm, ...)."""
+    start = np.uint64((seed * 0x9E3779B97F4A7C15 + int(stream)) & _MASK)
+    state = _mix(np.full(np.broadcast_shapes(*(np.shape(w) for w in words)), start, np.uint64))
+    for word in words:
+        state ^= np.asarray(word).astype(np.uint64) * _GOLDEN
+        state = _mix(state + _M2)
+    return state
+
+
+def uniform(keys: Keys, n: ArrayLike = 0) -> Floats:
+    """The n-th uniform of each key, in the open interval (0, 1)."""
+    z = _mix((np.asarray(n).astype(np.uint64) + np.uint64(1)) * _GOLDEN + keys)
+    z >>= _S11
+    return (z.astype(np.float64) + 0.5) * 2.0**-53

@@ -1,0 +1,141 @@
+"""The types that every room shares: what an agent may know, sees, chooses, and what comes back.
+
+All of them are columns over `R`, the live rows of a batch (episodes that have not ended); `K` is the number of
+arms. Truth (means, gaps, the best arm) travels in `Truth` and `Instances` only, and those go to `Episodes`,
+never to an agent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Names = tuple[tuple[str, ...], ...]
+"""Labels of the arms: one tuple of K texts per episode."""
+
+RewardFamily = Literal["bernoulli", "gaussian"]
+
+
+@dataclass(frozen=True)
+class Public:
+    """All that an agent may know about a task beforehand."""
+
+    kind: str
+    n_arms: int
+    horizon: int | None
+    reward: RewardFamily
+    noise_sd: float | None = None
+    slots: int = 1
+    context_dim: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """What an agent sees before a choice; the only thing that flows from a world to an agent."""
+
+    episode: Ints
+    """[R] index of the episode."""
+    t: Ints
+    """[R] steps taken so far."""
+    trial: Ints
+    """[R] index of the game inside one prompt."""
+    legal: Bools
+    """[R, K] arms that may be chosen now."""
+    context: Floats | None = None
+    """[R, d] or [R, K, d] side information of this step."""
+    obs: tuple[str, ...] | None = None
+    """Text observations, for worlds that speak."""
+    state: Ints | None = None
+    """[R] index of the state, for tabular worlds."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an agent answers, one row per row of the view."""
+
+    arm: Ints
+    """[R, slots] chosen arms; -1 where there was no valid answer."""
+    probs: Floats | None = None
+    """[R, slots, K] probabilities of the policy, after temperature."""
+    mass: Floats | None = None
+    """[R, slots] probability that the labels held before everything else was masked."""
+    policy: Literal["exact", "sampled"] | None = None
+    text: tuple[str, ...] | None = None
+    """The text that stands in the history for this choice."""
+    failed: Ints | None = None
+    """[R] number of answers that could not be read before this one was taken."""
+    usage: Ints | None = None
+    """[R, 3] tokens: fed to the model, reused from its cache, generated."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a world answers to a choice."""
+
+    reward: Floats
+    """[R]; NaN where no arm was chosen."""
+    terminated: Bools
+    truncated: Bools
+    feedback: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Hindsight about one step. Goes to `Episodes` only."""
+
+    gap: Floats
+    """[R] best mean minus chosen mean (instantaneous regret); NaN where unknown."""
+    best: Ints
+    """[R, slots]"""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Hindsight about whole episodes of a stationary task; None where there is no such number."""
+
+    means: Floats | None = None
+    """[B, K]"""
+    best_arm: Ints | None = None
+    """[B]"""
+
+
+W = TypeVar("W")
+
+
+class World(Protocol[W]):
+    """A task: a distribution over instances and the rules of one episode. `W` holds arrays only."""
+
+    @property
+    def public(self) -> Public: ...
+
+    def instances(self, episodes: Ints, seed: int) -> Instances:
+        """The truth about these episodes, for the record."""
+        ...
+
+    def start(self, episodes: Ints, seed: int) -> W: ...
+
+    def view(self, state: W) -> View: ...
+
+    def step(self, state: W, arm: Ints) -> tuple[W, Outcome, Truth]:
+        """Plays `arm` [R, slots]; -1 forfeits the step: it passes, and no reward is drawn."""
+        ...
+
+
+AnyWorld = World[Any]
+
+D = TypeVar("D", bound="DataclassInstance")
+
+
+def take(state: D, rows: Bools | Ints) -> D:
+    """Keeps some rows of a dataclass whose fields are arrays over rows (or None)."""
+    columns = {f.name: getattr(state, f.name) for f in fields(state)}
+    return replace(state, **{k: None if v is None else v[rows] for k, v in columns.items()})
