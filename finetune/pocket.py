@@ -1,0 +1,132 @@
+"""Trains `pocket`, the embedded model, from scratch: `python -m icrl.finetune.pocket OUT`.
+
+A small Qwen3 (about a million parameters) on the synthetic diaries of `corpus.py`, by transformers' Trainer. Training
+continues from the last checkpoint in OUT if there is one. The embeddings of all labels stay as they were drawn: the
+model has to carry a label from its context to its answer by that vector alone, so labels that it never saw in
+training work like those it did.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, Trainer, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from icrl.finetune.corpus import Corpus
+from icrl.finetune.rows import IGNORE, pad
+from icrl.finetune.tokenizer import build
+from icrl.prompts import scenarios
+from icrl.prompts.scenario import REWARDS
+
+WINDOW = 16_384
+Batch = dict[str, torch.Tensor]
+
+
+class Batches(Dataset[Batch]):
+    """The corpus as a data set of ready-made batches."""
+
+    def __init__(self, corpus: Corpus, steps: int, pad_id: int) -> None:
+        """`steps` batches, padded with `pad_id`."""
+        self.corpus, self.steps, self.pad_id = corpus, steps, pad_id
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, i: int) -> Batch:
+        ids, labels = pad(self.corpus.batch(i), self.pad_id)
+        return {"input_ids": torch.from_numpy(ids).long(), "labels": torch.from_numpy(labels).long()}
+
+
+def new_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer, trained on the texts of the scenarios."""
+    texts = [text for story in scenarios().values() for text in story.model_dump(exclude={"labels"}).values()]
+    return build([text for text in (*texts, *REWARDS.values()) for _ in range(50)], WINDOW)
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """An untrained model whose label embeddings will stay as they are."""
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=32,
+        max_position_embeddings=WINDOW,
+        tie_word_embeddings=True,
+        initializer_range=0.05,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = Qwen3ForCausalLM(config)
+    embedding = model.get_input_embeddings().weight
+    torch.nn.init.normal_(embedding, std=0.1)  # wide enough that a frozen label can win its place before all others
+    words = [label for story in scenarios().values() for label in story.labels]
+    frozen = torch.tensor([tokenizer.encode(word, add_special_tokens=False)[0] for word in words])
+    embedding.register_hook(lambda grad: grad.index_fill(0, frozen.to(grad.device), 0.0))
+    return model
+
+
+def train(out: Path, steps: int, seed: int, save_every: int) -> None:
+    """Trains for `steps` batches and writes model, tokenizer and `training.json` to OUT/model."""
+    set_seed(seed)
+    tokenizer = new_tokenizer()
+    model = new_model(tokenizer)
+    arguments = TrainingArguments(
+        output_dir=str(out),
+        max_steps=steps,
+        per_device_train_batch_size=1,  # one item is one whole batch
+        learning_rate=2e-3,
+        lr_scheduler_type="cosine",
+        warmup_steps=100,
+        weight_decay=0.0,  # it would shrink the label embeddings that are to stay
+        max_grad_norm=1.0,
+        logging_steps=20,
+        save_steps=save_every,
+        save_total_limit=2,
+        seed=seed,
+        report_to="none",
+    )
+    data = Batches(Corpus(tokenizer, seed=seed), steps, int(tokenizer.pad_token_id))
+    trainer = InOrder(model=model, args=arguments, train_dataset=data, data_collator=lambda items: items[0])
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)) if out.exists() else None)
+    model.save_pretrained(out / "model")
+    tokenizer.save_pretrained(out / "model")
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    (out / "model" / "training.json").write_text(json.dumps({"steps": steps, "seed": seed, "log": log}, indent=1))
+
+
+class InOrder(Trainer):
+    """Batch i at step i (the corpus is shuffled by construction), and logits only where something is learnt."""
+
+    def compute_loss(self, model: Any, inputs: Batch, return_outputs: bool = False, **_: Any) -> Any:
+        """Cross-entropy of the labels; projecting all other positions on the vocabulary would double the time."""
+        hidden = model.model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state[:, :-1]
+        wanted = inputs["labels"][:, 1:]
+        at = wanted != IGNORE
+        return torch.nn.functional.cross_entropy(model.lm_head(hidden[at]), wanted[at])
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> torch.utils.data.SequentialSampler:
+        return torch.utils.data.SequentialSampler(self.train_dataset)
+
+
+def main(
+    out: Annotated[Path, typer.Argument(help="Folder for checkpoints and for the model.")],
+    steps: Annotated[int, typer.Option(help="Batches to train on.")] = 1600,
+    seed: Annotated[int, typer.Option(help="Seed of the weights and of the diaries.")] = 0,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+) -> None:
+    """Train the embedded model from scratch on synthetic diaries; the same command again continues."""
+    train(out, steps, seed, save_every)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,104 @@
+"""From a history to token ids, piece by piece: the one text for playing and for training.
+
+A `Writer` concatenates token pieces. Each distinct piece of text meets the tokenizer once; constants, labels and
+reward texts recur, so a step costs a few look-ups. It knows no model and draws no randomness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icrl.envs.types import Public
+from icrl.prompts.chat import Chat, ChatTokenizer
+from icrl.prompts.prompt import Prompt
+from icrl.prompts.scenario import number
+
+Tokens = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes one prompt's texts as tokens of one tokenizer.
+
+    Raises:
+        ValueError: The layout is `turns`, but the model has no chat template.
+    """
+
+    prompt: Prompt
+    public: Public
+    tokenizer: ChatTokenizer
+    chat: Chat
+    pieces: dict[str, Tokens] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.prompt.layout == "turns" and not self.chat.template:
+            raise ValueError("layout: 'turns' needs a model with a chat template; use layout='log' with this one")
+
+    def encode(self, text: str) -> Tokens:
+        """Token ids of a piece of text, by itself."""
+        if (ids := self.pieces.get(text)) is None:
+            ids = np.array(self.tokenizer.encode(text, add_special_tokens=False), np.int32)
+            self.pieces[text] = ids
+        return ids
+
+    @property
+    def turns(self) -> bool:
+        """Whether past answers are turns of their own."""
+        return self.prompt.layout == "turns" and self.prompt.append_only
+
+    def head(self, names: Sequence[str]) -> Tokens:
+        """All that stands before the first step."""
+        story, chat = self.prompt.scenario, self.chat
+        system = story.instructions(tuple(names), self.public)
+        before, rest = system.split("\n".join(names), 1)
+        opening = story.first + chat.answer if self.turns else story.log if self.prompt.append_only else story.summary
+        lines = [piece for name in names for piece in (name, "\n")][:-1]
+        texts = (chat.begin + before, *lines, rest + chat.opened + opening)
+        return np.concatenate([self.encode(text) for text in texts])
+
+    def step(self, text: str, arm: int, reward: float) -> tuple[Tokens, Tokens]:
+        """What a step adds to a raw history: the answer, and all up to where the next answer (or tail) starts."""
+        story = self.prompt.scenario
+        if self.turns:
+            said = story.feedback.format(reward=number(reward, self.public)) if arm >= 0 else story.forfeit
+            return self.encode(text), self.encode(self.chat.after + said + self.chat.answer)
+        if arm < 0:
+            return self.encode(story.lost), self.encode("")
+        return self.encode(text), self.encode(story.line.format(reward=number(reward, self.public)))
+
+    def summary(self, name: str, pulls: int, mean: float) -> tuple[Tokens, Tokens]:
+        """The line of one arm in a summary; the mean has two decimals."""
+        story = self.prompt.scenario
+        said = story.tried.format(pulls=pulls, mean=f"{mean:.2f}") if pulls else story.untried
+        return self.encode(name), self.encode(said)
+
+    def tail(self) -> Tokens:
+        """What follows the stem for the time of one answer only."""
+        return self.encode("" if self.turns else self.prompt.scenario.query + self.chat.answer)
+
+    def choices(self, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Token ids of each label as an answer, with what ends an answer."""
+        end = int(self.encode(self.chat.after)[0])
+        return tuple((*self.encode(name).tolist(), end) for name in names)
+
+    def longest(self) -> int:
+        """An upper bound of the tokens of a prompt at the last step, whatever is drawn.
+
+        Raises:
+            ValueError: The task has no horizon, so there is no bound.
+        """
+        if self.public.horizon is None:
+            raise ValueError("horizon: the task has none, so the length of its prompts has no bound")
+        k, words = self.public.n_arms, self.prompt.words
+        widest = sorted(words, key=lambda word: len(self.encode(word)))[-k:]
+        answer = len(self.encode(widest[-1])) if self.prompt.answer == "direct" else self.prompt.max_tokens
+        numbers = (0.0, 1.0) if self.public.reward == "bernoulli" else (-99.99, 99.99)
+        if self.prompt.append_only:
+            body = self.public.horizon * (answer + max(len(self.step("", 0, x)[1]) for x in numbers))
+        else:
+            body = sum(len(self.encode(w)) for w in widest) + k * len(self.summary("", self.public.horizon, -99.99)[1])
+        return len(self.head(widest)) + body + len(self.tail()) + answer + 1
