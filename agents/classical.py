@@ -18,13 +18,16 @@ from icrl.agents.dice import BLOCK, Dice
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
 
 _TIE = 1e-9  # indices closer than this are a tie
-_NEVER = -np.inf
 _CONFIG = ConfigDict(extra="forbid")
 
 
 @plain_dataclass(frozen=True)
 class Counts:
-    """Sufficient statistics [R, K], advanced in place."""
+    """Sufficient statistics [R, K], advanced in place.
+
+    In memory each arm's column is contiguous ("F"): the best of a few arms in each of many rows is then found by
+    comparing whole columns.
+    """
 
     pulls: Ints
     mean: Floats
@@ -55,8 +58,8 @@ class _Classical:
     def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> Counts:
         """Nothing pulled yet."""
         shape = (len(episodes), public.n_arms)
-        dice = Dice.of(self, episodes, seed)
-        return Counts(np.zeros(shape, np.int64), np.zeros(shape), np.full(shape, np.inf), dice, public)
+        pulls, mean = np.zeros(shape, np.int64, "F"), np.zeros(shape, order="F")
+        return Counts(pulls, mean, np.full(shape, np.inf, order="F"), Dice.of(self, episodes, seed), public)
 
     def index(self, state: Counts, view: View) -> Floats:
         """[R, K] the higher the better; may be infinite."""
@@ -68,21 +71,18 @@ class _Classical:
 
     def update(self, state: Counts, view: View, choice: Choice, outcome: Outcome) -> Counts:
         """Counts a pull; a forfeited step changes nothing."""
-        at = choice.arm[:, 0] + np.arange(0, state.pulls.size, state.pulls.shape[1])
+        at = choice.arm[:, 0] * len(state.pulls) + np.arange(len(state.pulls))
+        pulls, means, width = (cells.ravel("F") for cells in (state.pulls, state.mean, state.width))  # views
         reward = outcome.reward
         if (lost := choice.arm[:, 0] < 0).any():
             at, reward = at[~lost], reward[~lost]
-        n = state.pulls.take(at) + 1
-        mean = state.mean.take(at)
-        mean += (reward - mean) / n
-        state.pulls.ravel()[at] = n
-        state.mean.ravel()[at] = mean
-        state.width.ravel()[at] = 1.0 / np.sqrt(n)
+        n, mean = pulls.take(at) + 1, means.take(at)
+        pulls[at], means[at], width[at] = n, mean + (reward - mean) / n, 1.0 / np.sqrt(n)
         return state
 
     def take(self, state: Counts, rows: Bools) -> Counts:
         """Keeps the rows of episodes that go on."""
-        kept = {k: getattr(state, k)[rows] for k in ("pulls", "mean", "width")}
+        kept = {k: np.asfortranarray(getattr(state, k)[rows]) for k in ("pulls", "mean", "width")}
         return replace(state, dice=state.dice.take(rows), **kept)
 
 
@@ -170,14 +170,14 @@ class ThompsonSampling(_Classical):
 
 
 def argmax(index: Floats, legal: Bools, dice: Dice) -> Ints:
-    """[R] the highest legal index of each row, ties at random; one uniform per cell is always drawn."""
-    noise = dice.uniform(index.shape[1])
+    """[R] the highest legal index of each row, ties at random; only rows with a tie draw."""
     if not legal.all():
-        index = np.where(legal, index, _NEVER)
-    if not np.isinf(index.max(initial=0.0)):
-        noise *= _TIE
-        noise += index
-        return noise.argmax(axis=1)
-    first = index == np.inf  # untried arms: any of them before all others
-    unexplored = first.any(axis=1, keepdims=True)
-    return np.where(unexplored, np.where(first, noise, _NEVER), index + _TIE * noise).argmax(axis=1)
+        index = np.where(legal, index, -np.inf)
+    best = index >= index.max(axis=1, keepdims=True) - _TIE
+    # Sums over columns, in the smallest integer that holds K: numpy's argmax goes cell by cell along short rows.
+    n_arms, small = index.shape[1], np.min_scalar_type(index.shape[1])
+    arm = (best * np.arange(n_arms, dtype=small)).sum(axis=1, dtype=small).astype(np.int64)
+    tied = best.sum(axis=1, dtype=small) > 1
+    rows = np.flatnonzero(tied)
+    arm[rows] = np.where(best[rows], dice.take(tied).uniform(n_arms), -1.0).argmax(axis=1)
+    return arm

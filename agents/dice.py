@@ -54,9 +54,12 @@ class Dice:
         return out
 
     def beta(self, a: Floats, b: Floats) -> Floats:
-        """Beta draws for arrays [R, columns]."""
-        return np.concatenate([generator.beta(a[rows], b[rows]) for generator, rows in self._slices()])
+        """Beta draws for arrays [R, columns], in their layout."""
+        out = np.empty_like(a)
+        for generator, rows in self._slices():
+            out[rows] = generator.beta(a[rows], b[rows])
+        return out
 
     def take(self, rows: Bools) -> Self:
-        """Keeps the rows where `rows` is true; each generator goes on where it was."""
-        return replace(self, ends=tuple(np.cumsum(rows)[np.array(self.ends) - 1].tolist()))
+        """Serves only the rows where `rows` is true; each generator goes on where it was."""
+        return replace(self, ends=tuple(np.searchsorted(np.flatnonzero(rows), self.ends).tolist()))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from icrl.agents.base import AnyAgent
@@ -33,7 +34,12 @@ class Step:
 
 
 def play(
-    agent: AnyAgent, world: AnyWorld, episodes: Ints, seed: int, names: Names | None = None, past: Episodes | None = None
+    agent: AnyAgent,
+    world: AnyWorld,
+    episodes: Ints,
+    seed: int,
+    names: Names | None = None,
+    past: Episodes | None = None,
 ) -> Iterator[Step]:
     """Plays a batch to its end, yielding each step.
 
@@ -105,10 +111,13 @@ def rollout(
         for group in batches(wanted, agent.block, batch)
     ]
     found = np.concatenate([p.episode for p in parts])
-    order = np.argsort(found)
     from icrl.envs.episodes import join
 
-    return join(parts).take(order[np.searchsorted(found[order], wanted)])
+    whole = join(parts) if len(parts) > 1 else parts[0]
+    if np.array_equal(found, wanted):
+        return whole
+    order = np.argsort(found)
+    return whole.take(order[np.searchsorted(found[order], wanted)])
 
 
 def _watched(steps: Iterator[Step], on_step: Callable[[Step], None] | None) -> Iterator[Step]:
@@ -140,19 +149,26 @@ def batches(wanted: Ints, block: int | None, batch: int) -> list[Ints]:
 
 def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: Iterator[Step]) -> Episodes:
     """Runs `steps` to their end and stacks them into columns."""
-    played = list(steps)
-    b, horizon, slots = len(episodes), len(played), task.public.slots
-    arms = np.full((horizon, b, slots), -1)
-    rewards, gap = np.full((horizon, b), np.nan), np.full((horizon, b), np.nan)
+    b, t = len(episodes), 0
+    played: dict[str, NDArray[Any]] = {}
     lengths, terminated = np.zeros(b, np.int64), np.zeros(b, np.bool_)
-    for t, step in enumerate(played):
-        arms[t, step.rows] = step.choice.arm
-        rewards[t, step.rows] = step.outcome.reward
-        gap[t, step.rows] = step.truth.gap
-        lengths[step.rows] += 1
-        terminated[step.rows] |= step.outcome.terminated
-    if slots == 1:
-        arms = arms[:, :, 0]
+    for step in steps:  # nothing of a step is kept but its cells: views are large
+        for name, cells in _cells(step).items():
+            if t == 0:
+                played[name] = np.empty((task.public.horizon or 64, b, *cells.shape[1:]), cells.dtype)
+            elif t == len(played[name]):
+                played[name] = np.resize(played[name], (2 * t, *played[name].shape[1:]))
+            played[name][t] = _spread(cells, step.rows, b)
+        rows = step.rows if len(step.rows) < b else slice(None)
+        lengths[rows] += 1
+        terminated[rows] |= step.outcome.terminated
+        t += 1
+    columns = {name: cells[:t].swapaxes(0, 1) for name, cells in played.items()}
+    for name in ("arms", "probs", "mass"):
+        if name in columns and task.public.slots == 1:
+            columns[name] = columns[name][:, :, 0]
+    if "text" in columns:
+        columns["text"] = columns["text"].astype(np.str_)
     instances = task.instances(episodes, seed)
     return Episodes(
         task=identity(task),
@@ -160,38 +176,23 @@ def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: I
         seed=seed,
         public=task.public,
         episode=episodes,
-        arms=arms.swapaxes(0, 1),
-        rewards=rewards.T,
-        gap=gap.T,
         lengths=lengths,
         names=agent.names(task.public, episodes, seed),
         terminated=terminated,
         means=instances.means,
         best_arm=instances.best_arm,
-        **_extras(played, b),
+        **columns,
     )
 
 
-def _extras(played: Sequence[Step], b: int) -> dict[str, Any]:
-    """The columns that only model agents fill."""
-    first = played[0].choice
-    columns: dict[str, Any] = {}
-    for name, value in (("probs", first.probs), ("mass", first.mass), ("failed", first.failed), ("usage", first.usage)):
-        if value is not None:
-            fill = np.nan if value.dtype.kind == "f" else -1
-            column = np.full((len(played), b, *value.shape[1:]), fill, value.dtype)
-            for t, step in enumerate(played):
-                column[t, step.rows] = getattr(step.choice, name)
-            columns[name] = column.swapaxes(0, 1)
-    for name in ("probs", "mass"):
-        if name in columns and columns[name].shape[2] == 1:
-            columns[name] = columns[name][:, :, 0]
-    if first.text is not None:
-        text = np.full((b, len(played)), "", dtype=object)
-        for t, step in enumerate(played):
-            text[step.rows, t] = step.choice.text
-        columns["text"] = text.astype(np.str_)
-    return columns
+def _cells(step: Step) -> dict[str, NDArray[Any]]:
+    """What one step adds to the columns that this agent fills."""
+    choice = step.choice
+    cells = {"arms": choice.arm, "rewards": step.outcome.reward, "gap": step.truth.gap}
+    extras = {"probs": choice.probs, "mass": choice.mass, "failed": choice.failed, "usage": choice.usage}
+    if choice.text is not None:
+        extras["text"] = np.array(choice.text, dtype=object)
+    return cells | {k: v for k, v in extras.items() if v is not None}
 
 
 def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
@@ -210,7 +211,10 @@ def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
         legal = np.ones((len(rows), public.n_arms), np.bool_)
         view = View(episodes.episode[rows], np.full(len(rows), t), np.zeros(len(rows), np.int64), legal)
         state, choice = agent.act(state, view)
-        yield _spread(choice, rows, len(episodes))
+        if len(rows) < len(episodes):
+            yield Choice(_spread(choice.arm, rows, len(episodes)), policy=choice.policy)
+        else:
+            yield choice
         ended = np.zeros(len(rows), np.bool_)
         outcome = Outcome(episodes.rewards[rows, t], ended, ended)
         state = agent.update(state, view, _choice(episodes, rows, t), outcome)
@@ -224,12 +228,14 @@ def _choice(past: Episodes, rows: Ints, t: int) -> Choice:
     return Choice(arms.reshape(len(rows), -1), text=text, failed=failed)
 
 
-def _spread(choice: Choice, rows: Ints, b: int) -> Choice:
+def _spread(cells: NDArray[Any], rows: Ints, b: int) -> NDArray[Any]:
+    """The cells [R, ...] of live rows among all b rows; the others hold NaN, -1 or an empty text."""
     if len(rows) == b:
-        return choice
-    arm = np.full((b, choice.arm.shape[1]), -1)
-    arm[rows] = choice.arm
-    return replace(Choice(arm), policy=choice.policy)
+        return cells
+    fill: Any = {"f": np.nan, "i": -1, "O": ""}[cells.dtype.kind]
+    spread = np.full((b, *cells.shape[1:]), fill, cells.dtype)
+    spread[rows] = cells
+    return spread
 
 
 def identity(value: Any) -> str:

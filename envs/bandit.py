@@ -7,21 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from scipy.special import ndtri
 
 from icrl.envs import tape
+from icrl.envs.spec import Spec
 from icrl.envs.tape import Keys, Stream
 from icrl.envs.types import Floats, Instances, Ints, Outcome, Public, Truth, View
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Spec(BaseModel):
-    """A frozen value that a YAML file can hold; unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Fixed(Spec):
@@ -37,7 +32,9 @@ class Fixed(Spec):
     def bounds(self, n_arms: int) -> tuple[float, float]:
         """Lowest and highest mean that may come."""
         if len(self.values) != n_arms:
-            raise ValueError(f"means.values has {len(self.values)} entries, but n_arms is {n_arms}: give one mean per arm")
+            raise ValueError(
+                f"means.values has {len(self.values)} entries, but n_arms is {n_arms}: give one mean per arm"
+            )
         return min(self.values), max(self.values)
 
 
@@ -130,11 +127,11 @@ class BanditState:
     episode: Ints
     t: Ints
     means: Floats
-    gaps: Floats
+    highest: Floats
+    """[R] mean of the best arm."""
     best: Ints
-    pulls: Ints
     luck: Keys
-    """[R, K] one stream of rewards per arm."""
+    """[R, K] one stream of rewards per arm, each at its next reward."""
 
 
 class Bandit(Spec):
@@ -166,9 +163,7 @@ class Bandit(Spec):
         """The first state of these episodes."""
         means = self.means.draw(self.n_arms, episodes, seed)
         luck = tape.key(seed, Stream.REWARD, episodes[:, None], np.arange(self.n_arms))
-        gaps = means.max(axis=1, keepdims=True) - means
-        pulls = np.zeros(means.shape, np.int64)
-        return BanditState(episodes, np.zeros_like(episodes), means, gaps, means.argmax(axis=1), pulls, luck)
+        return BanditState(episodes, np.zeros_like(episodes), means, means.max(axis=1), means.argmax(axis=1), luck)
 
     def view(self, state: BanditState) -> View:
         """What may be seen: the episode, the time, and that every arm is legal."""
@@ -176,17 +171,17 @@ class Bandit(Spec):
         return View(state.episode, state.t, np.zeros_like(state.t), legal)
 
     def step(self, state: BanditState, arm: Ints) -> tuple[BanditState, Outcome, Truth]:
-        """One pull per row; -1 forfeits the step. The state's counters are advanced in place."""
+        """One pull per row; -1 forfeits the step. The streams of luck are advanced in place."""
         at = arm[:, 0] + np.arange(0, state.means.size, self.n_arms)
         played = arm[:, 0] >= 0
         if forfeited := not played.all():
             at = np.where(played, at, 0)
-        luck = tape.uniform(state.luck.take(at), state.pulls.take(at))
-        reward, gap = self.noise.quantile(state.means.take(at), luck), state.gaps.take(at)
+        mean, luck = state.means.take(at), state.luck.take(at)
+        reward, gap = self.noise.quantile(mean, tape.uniform(luck)), state.highest - mean
         if forfeited:
             reward, gap = np.where(played, reward, np.nan), np.where(played, gap, np.nan)
-            at = at[played]
-        state.pulls.ravel()[at] += 1
+            at, luck = at[played], luck[played]
+        state.luck.ravel()[at] = tape.following(luck)
         state = replace(state, t=state.t + 1)
         truncated = state.t >= self.horizon
         return state, Outcome(reward, np.zeros_like(truncated), truncated), Truth(gap, state.best[:, None])
@@ -200,4 +195,5 @@ def _rotate(values: Floats | Sequence[float], episodes: Ints, seed: int) -> Floa
     """Rotates `values` so that any K episodes from a multiple of K on see each rotation once, in a drawn order."""
     n_arms = len(values)
     turn = (tape.uniform(tape.key(seed, Stream.POSITION, episodes // n_arms)) * n_arms).astype(np.int64)
-    return np.asarray(values)[(np.arange(n_arms) - (episodes + turn)[:, None]) % n_arms]
+    turned: Floats = np.asarray(values)[(np.arange(n_arms) - (episodes + turn)[:, None]) % n_arms]
+    return turned

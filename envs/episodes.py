@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from icrl.envs.types import Bools, Floats, Ints, Names, Public
 
 if TYPE_CHECKING:
-    import datasets
     import pandas as pd
+    from datasets import Dataset
 
 _JSON = ("task", "agent", "seed", "public", "names")
 Texts = NDArray[np.str_]
@@ -71,7 +71,7 @@ class Episodes:
         """T, the length of the longest episode."""
         return int(self.arms.shape[1])
 
-    def columns(self) -> dict[str, NDArray[Any]]:
+    def columns(self) -> dict[str, Any]:
         """The array columns that are present."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _JSON}
         return {k: v for k, v in values.items() if v is not None}
@@ -85,7 +85,7 @@ class Episodes:
 
     def save(self, path: str | Path) -> Path:
         """Writes one `.npz` file (arrays, and the rest as JSON); returns its path."""
-        path = Path(path).with_suffix(".npz")
+        path = Path(f"{path}".removesuffix(".npz") + ".npz")
         rest = {k: getattr(self, k) for k in _JSON} | {"public": vars(self.public)}
         np.savez_compressed(path, _json=np.array(json.dumps(rest)), **self.columns())
         return path
@@ -112,7 +112,7 @@ class Episodes:
         import pandas as pd
 
         b, t = np.nonzero(np.arange(self.horizon) < self.lengths[:, None])
-        table = {"episode": self.episode[b], "t": t, "arm": self.arms[b, t]}
+        table: dict[str, Any] = {"episode": self.episode[b], "t": t, "arm": self.arms[b, t]}
         table |= {"reward": self.rewards[b, t], "gap": self.gap[b, t]}
         for name in ("mass", "failed", "text"):
             if (column := getattr(self, name)) is not None:
@@ -122,11 +122,11 @@ class Episodes:
             table["label"] = np.where(table["arm"] < 0, "", chosen)
         return pd.DataFrame(table)
 
-    def to_dataset(self) -> datasets.Dataset:
+    def to_dataset(self) -> Dataset:
         """`to_pandas` as a Hugging Face dataset."""
-        import datasets
+        from datasets import Dataset
 
-        return datasets.Dataset.from_pandas(self.to_pandas(), preserve_index=False)
+        return Dataset.from_pandas(self.to_pandas(), preserve_index=False)
 
 
 def join(parts: Sequence[Episodes]) -> Episodes:
@@ -134,7 +134,7 @@ def join(parts: Sequence[Episodes]) -> Episodes:
     if not parts:
         raise ValueError("parts: at least one Episodes is needed, got none")
     horizon = max(p.horizon for p in parts)
-    columns = {}
+    columns: dict[str, Any] = {}
     for name, column in parts[0].columns().items():
         stacked = [getattr(p, name) for p in parts]
         if column.ndim >= 2 and name != "means":

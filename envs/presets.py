@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from icrl.envs.bandit import Bandit, Bernoulli, Gap, Gaussian, NormalMeans
+from icrl.envs.spec import nearest
 
 _EVOLVE = {  # difficulty: (means and noise of the two families, horizon), Nie et al. 2024 (arXiv 2410.06238)
     "easy": (Gap(best=0.75, gap=0.5), 1.0, 300),
@@ -45,8 +45,6 @@ def make(name: str, **overrides: Any) -> Bandit:
         ValueError: The name is unknown (the nearest is suggested) or a field has a bad value.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.3)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"task: unknown preset {name!r}{hint} Known presets: {', '.join(sorted(PRESETS))}")
+        raise ValueError(f"task: unknown preset {name!r}{nearest(name, PRESETS)} Known: {', '.join(sorted(PRESETS))}")
     task, _ = PRESETS[name]
     return Bandit.model_validate(task.model_dump() | overrides)

@@ -22,8 +22,9 @@ T = TypeVar("T", bound=np.generic)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
 _M2 = np.uint64(0x94D049BB133111EB)
-_S30, _S27, _S31, _S11 = (np.uint64(s) for s in (30, 27, 31, 11))
+_S30, _S27, _S31, _S12 = (np.uint64(s) for s in (30, 27, 31, 12))
 _MASK = (1 << 64) - 1
+_wraps = np.errstate(over="ignore")  # products of single numbers would warn; those of arrays do not
 
 
 class Stream(IntEnum):
@@ -47,6 +48,7 @@ def _mix(z: Keys) -> Keys:
     return z
 
 
+@_wraps
 def key(seed: int, stream: Stream, *words: ArrayLike) -> Keys:
     """A key for each element of the broadcast `words` (episode, arm, ...)."""
     start = np.uint64((seed * 0x9E3779B97F4A7C15 + int(stream)) & _MASK)
@@ -57,8 +59,18 @@ def key(seed: int, stream: Stream, *words: ArrayLike) -> Keys:
     return state
 
 
+@_wraps
 def uniform(keys: Keys, n: ArrayLike = 0) -> Floats:
     """The n-th uniform of each key, in the open interval (0, 1)."""
     z = _mix((np.asarray(n).astype(np.uint64) + np.uint64(1)) * _GOLDEN + keys)
-    z >>= _S11
-    return (z.astype(np.float64) + 0.5) * 2.0**-53
+    z >>= _S12  # 52 bits, which leave room for the half below: with 53 the highest would round to 1
+    u = z.astype(np.float64)
+    u += 0.5
+    u *= 2.0**-52
+    return u
+
+
+@_wraps
+def following(keys: Keys) -> Keys:
+    """Keys one number further along their streams: their n-th uniform is the (n+1)-th of `keys`."""
+    return keys + _GOLDEN

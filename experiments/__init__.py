@@ -1,1 +1,7 @@
-"""x"""
+"""Stores, measures, statistics and reports; names in YAML become objects here."""
+
+from icrl.experiments.compare import compare
+from icrl.experiments.config import Experiment
+from icrl.experiments.run import load, run
+
+__all__ = ["Experiment", "compare", "load", "run"]

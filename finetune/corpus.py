@@ -81,7 +81,7 @@ def draw_prompt(rng: Generator) -> Prompt:
     name = str(rng.choice(list(scenarios())))
     history: Literal["raw", "summary"] = "summary" if rng.random() < 0.25 else "raw"
     layout: Literal["turns", "log"] = "log" if rng.random() < 0.3 else "turns"
-    return Prompt(history, name, layout, labels=trained(name))
+    return Prompt(history, scenarios()[name], layout, labels=trained(name))
 
 
 def draw_task(rng: Generator, longest: int) -> Bandit:

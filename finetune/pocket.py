@@ -9,8 +9,9 @@ training work like those it did.
 from __future__ import annotations
 
 import json
+from collections.abc import Sized
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 import typer
@@ -67,7 +68,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
         eos_token_id=tokenizer.eos_token_id,
     )
     model = Qwen3ForCausalLM(config)
-    embedding = model.get_input_embeddings().weight
+    embedding = model.model.embed_tokens.weight
     torch.nn.init.normal_(embedding, std=0.1)  # wide enough that a frozen label can win its place before all others
     words = [label for story in scenarios().values() for label in story.labels]
     frozen = torch.tensor([tokenizer.encode(word, add_special_tokens=False)[0] for word in words])
@@ -107,15 +108,16 @@ def train(out: Path, steps: int, seed: int, save_every: int) -> None:
 class InOrder(Trainer):
     """Batch i at step i (the corpus is shuffled by construction), and logits only where something is learnt."""
 
-    def compute_loss(self, model: Any, inputs: Batch, return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(self, model: Any, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
         """Cross-entropy of the labels; projecting all other positions on the vocabulary would double the time."""
         hidden = model.model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state[:, :-1]
         wanted = inputs["labels"][:, 1:]
         at = wanted != IGNORE
-        return torch.nn.functional.cross_entropy(model.lm_head(hidden[at]), wanted[at])
+        loss: torch.Tensor = torch.nn.functional.cross_entropy(model.lm_head(hidden[at]), wanted[at])
+        return loss
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> torch.utils.data.SequentialSampler:
-        return torch.utils.data.SequentialSampler(self.train_dataset)
+        return torch.utils.data.SequentialSampler(cast(Sized, self.train_dataset))
 
 
 def main(

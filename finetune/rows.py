@@ -87,7 +87,7 @@ def _names(episodes: Episodes) -> Names:
 
 
 def pad(rows: Sequence[Row], fill: int) -> tuple[Tokens, Tokens]:
-    """ids and labels as rectangles, padded on the right."""
+    """Ids and labels as rectangles, padded on the right."""
     width = max(len(row.ids) for row in rows)
     ids = np.full((len(rows), width), fill, np.int32)
     labels = np.full((len(rows), width), IGNORE, np.int32)

@@ -31,7 +31,10 @@ def build(texts: Iterable[str], window: int, vocabulary: int = 1792) -> PreTrain
     counts = [f"{lead}{n}" for lead in (" ", ": ") for n in range(201)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(_UNITS), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(_UNITS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -43,7 +46,11 @@ def build(texts: Iterable[str], window: int, vocabulary: int = 1792) -> PreTrain
     sample = [*texts, *words * 20, *numbers * 20, *counts * 10]
     tokenizer.train_from_iterator(sample, trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>", model_max_length=window, chat_template=TEMPLATE
+        tokenizer_object=tokenizer,
+        eos_token="<|end|>",
+        pad_token="<|pad|>",
+        model_max_length=window,
+        chat_template=TEMPLATE,
     )
     split = [word for word in words if len(fast.encode(word, add_special_tokens=False)) != 1]
     if split:

@@ -1,1 +1,58 @@
-"""x"""
+"""In-context reinforcement learning with language-model agents.
+
+Names are imported when they are first used, so `import icrl` costs nothing, and tasks and classical agents load
+neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from icrl import metrics
+    from icrl.agents import UCB, EpsilonGreedy, Greedy, LLMAgent, ThompsonSampling, Uniform, replay, rollout
+    from icrl.envs import Bandit, Episodes, make
+    from icrl.experiments import compare
+    from icrl.models import load_model
+    from icrl.prompts import Prompt
+
+__version__ = "0.1.0"
+_HOMES = {
+    "icrl.agents": ("UCB", "EpsilonGreedy", "Greedy", "LLMAgent", "ThompsonSampling", "Uniform", "replay", "rollout"),
+    "icrl.envs": ("Bandit", "Episodes", "make"),
+    "icrl.experiments": ("compare",),
+    "icrl.models": ("load_model",),
+    "icrl.prompts": ("Prompt",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "UCB",
+    "Bandit",
+    "EpsilonGreedy",
+    "Episodes",
+    "Greedy",
+    "LLMAgent",
+    "Prompt",
+    "ThompsonSampling",
+    "Uniform",
+    "compare",
+    "load_model",
+    "make",
+    "metrics",
+    "replay",
+    "rollout",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return import_module("icrl.metrics")
+    if name not in _HOME:
+        raise AttributeError(f"module 'icrl' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

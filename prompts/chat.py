@@ -62,6 +62,8 @@ class Chat:
     @classmethod
     def _split(cls, text: str, prompted: str) -> Self:
         at = [text.index(mark) for mark in _MARKS]
+        if at != sorted(at) or any(text.count(mark) > 1 for mark in _MARKS):  # some put the system text last
+            raise ValueError("it moves or repeats messages")
         between = [text[a + len(m) : b] for a, m, b in zip(at, _MARKS, at[1:], strict=False)]
         opened, past, after = between[0], between[1], between[2]
         # The prompt for an answer may lack what a past answer has before it (a channel), or add to it (an empty

@@ -15,7 +15,7 @@ Answer = Literal["direct", "free"]
 OnFailure = Literal["retry", "resample", "forfeit"]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_default=True))
 class Prompt:
     """How a history is told to a model, and how its answer is read.
 

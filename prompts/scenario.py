@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from functools import cache
 from importlib.resources import files
@@ -10,9 +9,10 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from icrl.envs import tape
+from icrl.envs.spec import Spec, nearest
 from icrl.envs.tape import Stream
 from icrl.envs.types import Ints, Names, Public, RewardFamily
 
@@ -25,14 +25,12 @@ _DECIMALS: dict[RewardFamily, int] = {"bernoulli": 0, "gaussian": 2}
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
 
 
-class Scenario(BaseModel):
+class Scenario(Spec):
     """Texts of a scenario; the placeholders are explained in `scenarios.yaml`.
 
     Raises:
         ValueError: A label is empty, has spaces around it or a line break in it, or two labels differ by case only.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     system: str
     first: str
@@ -99,9 +97,7 @@ def scenario(name: str) -> Scenario:
     """
     known = scenarios()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"scenario: unknown scenario {name!r}{hint} Known: {', '.join(known)}")
+        raise ValueError(f"scenario: unknown scenario {name!r}{nearest(name, known)} Known: {', '.join(known)}")
     return known[name]
 
 

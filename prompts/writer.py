@@ -98,7 +98,9 @@ class Writer:
         answer = len(self.encode(widest[-1])) if self.prompt.answer == "direct" else self.prompt.max_tokens
         numbers = (0.0, 1.0) if self.public.reward == "bernoulli" else (-99.99, 99.99)
         if self.prompt.append_only:
-            body = self.public.horizon * (answer + max(len(self.step("", 0, x)[1]) for x in numbers))
+            arms = (0,) if self.prompt.answer == "direct" else (0, -1)  # a forfeited step may be the longer one
+            after = max(sum(map(len, self.step("", arm, x))) for arm in arms for x in numbers)
+            body = self.public.horizon * (answer + after)
         else:
             body = sum(len(self.encode(w)) for w in widest) + k * len(self.summary("", self.public.horizon, -99.99)[1])
         return len(self.head(widest)) + body + len(self.tail()) + answer + 1

@@ -1,0 +1,149 @@
+"""The experiment file: names in YAML become objects here."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
+
+from icrl import agents
+from icrl.agents.base import AnyAgent
+from icrl.envs import PRESETS, Bandit, make
+from icrl.envs.spec import Spec, check_keys, nearest
+from icrl.envs.types import AnyWorld
+from icrl.models import load_model
+from icrl.prompts import Prompt
+
+T = TypeVar("T")
+ALGORITHMS = ("Uniform", "Greedy", "EpsilonGreedy", "UCB", "ThompsonSampling")
+_LOADING = ("revision", "dtype", "device_map", "adapter", "chat_template")
+_MODEL_KEYS = ("model", "prompt", "temperature", *_LOADING)
+
+
+class Experiment(Spec):
+    """Several agents on one task.
+
+    Attributes:
+        task: A preset (`icrl envs` lists them), `{preset: NAME, horizon: 50}`, the fields of a `Bandit`, or an import
+            path `package.module:object`.
+        agents: By name: an algorithm (`UCB`, or `{type: UCB, c: 1.0}`), a model (`{model: pocket, prompt: {history:
+            summary}, temperature: 1.0}`), or an import path as `type`.
+        episodes: How many episodes each agent plays; the same ones.
+        seed: Of all luck.
+        batch: Episodes that a model plays at once. The only key that may change between two runs into one folder.
+    """
+
+    task: str | dict[str, Any]
+    agents: Annotated[dict[str, str | dict[str, Any]], Field(min_length=1)]
+    episodes: Annotated[int, Field(ge=1)] = 64
+    seed: Annotated[int, Field(ge=0)] = 0
+    batch: Annotated[int, Field(ge=1)] = 64
+
+    @field_validator("agents", mode="after")
+    @classmethod
+    def _agents_are_known(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name, spec in given.items():
+            _check_agent(name, spec)
+        return given
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Reads and checks an experiment file.
+
+        Raises:
+            ValueError: The file is not there, is no YAML mapping, or holds something unknown or out of range.
+        """
+        try:
+            fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ValueError(f"experiment: cannot read {path}: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            raise ValueError(f"experiment: {path} is not YAML: {error}") from error
+        if not isinstance(fields, dict):
+            raise ValueError(f"experiment: {path} must hold keys such as task and agents, got {type(fields).__name__}")
+        return checked(cls, fields)
+
+    def build_task(self) -> AnyWorld:
+        """The world to play in."""
+        if isinstance(self.task, str):
+            return imported(self.task, "task")() if ":" in self.task else make(self.task)
+        if "preset" in self.task:
+            return make(**{("name" if key == "preset" else key): value for key, value in self.task.items()})
+        return checked(Bandit, self.task)
+
+    def build_agent(self, name: str) -> AnyAgent:
+        """One of the agents; a model is loaded here."""
+        spec = self.agents[name]
+        fields = {"type": spec} if isinstance(spec, str) else dict(spec)
+        if "model" in fields:
+            loading = {key: fields[key] for key in _LOADING if key in fields}
+            prompt = checked(Prompt, fields.get("prompt", {}))
+            return agents.LLMAgent(load_model(fields["model"], **loading), prompt, fields.get("temperature", 1.0))
+        kind = fields.pop("type")
+        build = imported(kind, f"agents.{name}") if ":" in kind else getattr(agents, kind)
+        try:
+            built: AnyAgent = build(**fields)
+        except ValidationError as error:
+            raise ValueError(sentence(error, f"agents.{name}")) from error
+        return built
+
+
+def _check_agent(name: str, spec: str | dict[str, Any]) -> None:
+    """Raises ValueError for an agent that cannot be built, before anything is loaded."""
+    fields = {"type": spec} if isinstance(spec, str) else spec
+    where = f"agents.{name}"
+    if "model" in fields:
+        check_keys(fields, _MODEL_KEYS, where)
+        check_keys(fields.get("prompt", {}), inspect.signature(Prompt).parameters, f"{where}.prompt")
+        return
+    kind = fields.get("type")
+    if not isinstance(kind, str):
+        raise ValueError(f"{where}: give a model (model: pocket) or an algorithm (type: UCB), got {spec!r}")
+    if ":" in kind:
+        return
+    if kind not in ALGORITHMS:
+        raise ValueError(
+            f"{where}: unknown algorithm {kind!r}{nearest(kind, ALGORITHMS)} Known: {', '.join(ALGORITHMS)}"
+        )
+    check_keys((k for k in fields if k != "type"), inspect.signature(getattr(agents, kind)).parameters, where)
+
+
+def imported(path: str, where: str) -> Any:
+    """The object that an import path `package.module:object` names."""
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{where}: cannot import {path!r}: {error}") from error
+
+
+def checked(kind: type[T], fields: dict[str, Any]) -> T:
+    """`kind` from its fields.
+
+    Raises:
+        ValueError: With one sentence per bad field.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(fields)
+    except ValidationError as error:
+        raise ValueError(sentence(error, kind.__name__)) from error
+
+
+def sentence(error: ValidationError, where: str) -> str:
+    """What is wrong with which field, without pydantic's own trimmings."""
+    parts = []
+    for found in error.errors():
+        place = ".".join(str(part) for part in found["loc"])
+        given = "" if found["type"] in ("value_error", "missing") else f", got {found['input']!r}"
+        message = found["msg"].removeprefix("Value error, ")
+        parts.append(f"{where}{'.' if place else ''}{place}: {message}{given}")
+    return "; ".join(parts)
+
+
+def presets() -> list[tuple[str, int, int | None, str]]:
+    """Name, arms, horizon and meaning of each preset."""
+    return [(name, task.n_arms, task.horizon, meaning) for name, (task, meaning) in sorted(PRESETS.items())]

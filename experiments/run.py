@@ -1,0 +1,138 @@
+"""Runs an experiment into a folder, and continues where it stopped."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from icrl.agents import LLMAgent
+from icrl.agents.base import AnyAgent
+from icrl.agents.rollout import Step, batches, collect, identity, play
+from icrl.envs import Episodes
+from icrl.envs.types import AnyWorld, Ints, Names
+from icrl.experiments.config import Experiment
+from icrl.experiments.store import Store
+
+Watch = Callable[[str, int, int], None]
+"""Called with an agent's name, the environment steps just played or found, and the tokens fed to its model."""
+
+_PACKAGES = ("icrl", "numpy", "scipy", "torch", "transformers")
+
+
+def versions() -> dict[str, str]:
+    """What a run depends on."""
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def run(experiment: Experiment, out: str | Path, watch: Watch | None = None) -> dict[str, Episodes]:
+    """Plays all agents of an experiment, skipping what the folder already holds.
+
+    Args:
+        experiment: What to play.
+        out: The run folder; made if it is not there.
+        watch: Told of progress.
+
+    Returns:
+        Episodes by agent, read from the store.
+
+    Raises:
+        ValueError: An agent cannot play the task, or the folder belongs to another experiment or process.
+    """
+    task = experiment.build_task()
+    players = {name: experiment.build_agent(name) for name in experiment.agents}
+    for agent in players.values():
+        agent.check(task.public)
+    with Store.create(out, experiment.model_dump(mode="json"), versions()) as store:
+        for name, agent in players.items():
+            store.register(name, identity(agent), agent.model.facts if isinstance(agent, LLMAgent) else {})
+        for name, agent in players.items():
+            _play(store, name, agent, task, experiment, watch or (lambda *_: None))
+        return {name: episodes(store, name, task, experiment) for name in players}
+
+
+def _play(store: Store, name: str, agent: AnyAgent, task: AnyWorld, experiment: Experiment, watch: Watch) -> None:
+    """One agent: whole blocks for classical algorithms, else batches of episodes that stand at the same step."""
+    wanted = np.arange(experiment.episodes)
+    begun = store.progress(name)
+    watch(name, sum(n for n, _ in begun.values()), 0)
+    if agent.block is not None:
+        left = wanted[[e not in begun for e in wanted.tolist()]]
+        for group in batches(left, agent.block, experiment.batch):
+            played = collect(agent, task, group, experiment.seed, play(agent, task, group, experiment.seed))
+            new = played.take(np.isin(played.episode, left))
+            store.add_episodes(name, new)
+            watch(name, int(new.lengths.sum()), 0)
+        return
+    at = np.array([begun.get(e, (0, False))[0] for e in wanted.tolist()])
+    over = np.array([begun.get(e, (0, False))[1] for e in wanted.tolist()])
+    for length in np.unique(at[~over])[::-1]:
+        for group in batches(wanted[~over & (at == length)], None, experiment.batch):
+            _continue(store, name, agent, task, experiment.seed, group, int(length), watch)
+
+
+def _continue(
+    store: Store, name: str, agent: AnyAgent, task: AnyWorld, seed: int, group: Ints, length: int, watch: Watch
+) -> None:
+    """Plays a batch on from step `length`, storing each step as it comes."""
+    past = None
+    names: Names | None = agent.names(task.public, group, seed)
+    if length:
+        names = store.labels(name, group)
+        past = _as_episodes(store, name, agent, task, seed, group)
+    else:
+        store.add_names(name, group, names)
+    for step in play(agent, task, group, seed, names, past):
+        store.add_step(name, group, step)
+        watch(name, len(step.rows), fed(step))
+
+
+def fed(step: Step) -> int:
+    """Tokens that a model read at this step."""
+    return 0 if step.choice.usage is None else int(step.choice.usage[:, 0].sum())
+
+
+def episodes(store: Store, name: str, task: AnyWorld, experiment: Experiment) -> Episodes:
+    """All episodes of an agent that have ended, as stored."""
+    ended = sorted(e for e, (_, over) in store.progress(name).items() if over)
+    if not ended:
+        raise ValueError(f"run: agent {name!r} has finished no episode yet; run the same command again")
+    return _as_episodes(store, name, experiment.agents[name], task, experiment.seed, np.array(ended))
+
+
+def _as_episodes(store: Store, name: str, agent: object, task: AnyWorld, seed: int, which: Ints) -> Episodes:
+    hindsight = task.instances(which, seed)
+    return Episodes(
+        task=identity(task),
+        agent=identity(agent),
+        seed=seed,
+        public=task.public,
+        episode=which,
+        names=store.labels(name, which),
+        means=hindsight.means,
+        best_arm=hindsight.best_arm,
+        **store.columns(name, which, task.public.n_arms),
+    )
+
+
+def load(folder: str | Path) -> tuple[Experiment, dict[str, Episodes], dict[str, str]]:
+    """What a run folder holds: the experiment, the finished episodes of each agent, the versions.
+
+    Raises:
+        ValueError: There is no run in the folder, or nothing is finished.
+    """
+    with Store.read(folder) as store:
+        experiment = Experiment.model_validate(store.meta("experiment"))
+        task = experiment.build_task()
+        runs = {name: episodes(store, name, task, experiment) for name in experiment.agents}
+        facts = {f"{name}: {key}": value for name, known in store.facts().items() for key, value in known.items()}
+        return experiment, runs, store.meta("versions") | facts

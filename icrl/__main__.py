@@ -1,0 +1,5 @@
+"""`python -m icrl`."""
+
+from icrl.cli import main
+
+main()

@@ -1,0 +1,154 @@
+"""The command line: `icrl run`, `icrl report`, `icrl envs`, `icrl doctor`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+app = typer.Typer(
+    help="In-context reinforcement learning with language-model agents.",
+    epilog="A first run: icrl run examples/demo.yaml --out runs/demo, then icrl report runs/demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+console = Console()
+_COLUMNS = {
+    "regret": "regret",
+    "diff": "difference",
+    "p": "p",
+    "suffix_failure": "suffix failure",
+    "min_frac": "K·MinFrac",
+    "greedy_frac": "GreedyFrac",
+    "best_fraction": "best arm",
+    "median_reward": "median reward",
+    "mass": "label mass",
+}
+
+
+class Meter:
+    """A progress bar per agent, with steps and tokens per second."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        """`total`: environment steps of each agent, if its episodes go to the horizon."""
+        self.progress, self.total = progress, total
+        self.bars: dict[str, TaskID] = {}
+        self.tokens: dict[str, int] = {}
+
+    def __call__(self, agent: str, steps: int, tokens: int) -> None:
+        """Moves an agent's bar; its first call says how much was found."""
+        if agent not in self.bars:
+            self.bars[agent] = self.progress.add_task(agent, total=self.total, completed=steps, speed="")
+            return
+        self.tokens[agent] = self.tokens.get(agent, 0) + tokens
+        self.progress.advance(self.bars[agent], steps)
+        bar = self.progress.tasks[self.bars[agent]]
+        read = f", {self.tokens[agent]:,} tokens read" if self.tokens[agent] else ""
+        self.progress.update(bar.id, speed=f"{bar.speed or 0:,.0f} steps/s{read}")
+
+
+@app.command()
+def run(
+    experiment: Annotated[Path, typer.Argument(help="A YAML file with task, agents, episodes, seed.")],
+    out: Annotated[Path, typer.Option(help="The run folder. The same command again continues where it stopped.")],
+) -> None:
+    """Play several agents on one task, on the same luck, and print a table.
+
+    A file may read:
+
+    [dim]task: bernoulli-hard
+    episodes: 64
+    agents:
+      pocket: {model: pocket, prompt: {history: raw}}
+      ucb: {type: UCB, c: 1.0}
+      thompson: ThompsonSampling[/dim]
+    """
+    from icrl.experiments import Experiment, compare
+    from icrl.experiments import run as run_experiment
+
+    plan = Experiment.load(experiment)
+    horizon = plan.build_task().public.horizon or 0
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[speed]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        runs = run_experiment(plan, out, Meter(progress, plan.episodes * horizon))
+    table = compare(runs)
+    shown = Table(title=f"{plan.task}: {plan.episodes} episodes on the same luck")
+    shown.add_column("agent")
+    for title in _COLUMNS.values():
+        shown.add_column(title, justify="right")
+    for name, row in table.iterrows():
+        interval = f"{row['regret']:.2f} [{row['regret_low']:.2f}, {row['regret_high']:.2f}]"
+        cells = [interval] + [_cell(float(row[key])) for key in list(_COLUMNS)[1:]]
+        shown.add_row(str(name), *cells)
+    console.print(shown)
+    console.print(f"Differences and p-values are paired, against {table.index[0]}. Next: icrl report {out}")
+
+
+def _cell(value: float) -> str:
+    return "" if value != value else f"{value:.3g}" if abs(value) < 0.1 else f"{value:.2f}"
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Write one HTML file about a run; it needs no network to be read."""
+    from icrl.experiments import load
+    from icrl.experiments.report import render
+
+    plan, runs, versions = load(folder)
+    settings = {key: str(value) for key, value in plan.model_dump(mode="json").items()}
+    path = folder / "report.html"
+    path.write_text(render(runs, str(plan.task), settings, versions), encoding="utf-8")
+    console.print(f"The report is at {path}", soft_wrap=True)
+
+
+@app.command()
+def envs() -> None:
+    """List the tasks that `icrl.make` and experiment files know by name."""
+    from icrl.experiments.config import presets
+
+    table = Table("name", "arms", "horizon", "what it is")
+    for name, arms, horizon, meaning in presets():
+        table.add_row(name, str(arms), str(horizon), meaning)
+    console.print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what works on this machine, and why the rest does not."""
+    from icrl.experiments.doctor import examine
+
+    table = Table("part", "works", "detail")
+    findings = examine()
+    for part, works, detail in findings:
+        table.add_row(part, "[green]yes[/]" if works else "[red]no[/]", detail)
+    console.print(table)
+
+
+def main() -> None:
+    """The entry point: user errors are one sentence, and an interruption keeps what is finished."""
+    try:
+        app()
+    except ValueError as error:
+        Console(stderr=True).print(f"[red]Error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped. What is finished is kept; the same command continues.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The transformers backend: any causal language model, from a local path or a hub name.
+
+Rows of a batch move in lockstep and only new tokens are fed. What a row has read is found again by its longest common
+prefix, so a caller may rewrite a prompt as it likes; it only costs what changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from icrl.models.base import Answer, Query, Tokens
+from icrl.models.cache import Lanes
+from icrl.models.trie import along, levels, policy
+
+
+@dataclass
+class TransformersModel:
+    """A `transformers` model behind the seam of `icrl.models.base`.
+
+    Args:
+        name: What the user asked for.
+        model: The model, in evaluation mode.
+        tokenizer: Its tokenizer.
+        revision: The commit of the hub, or a hash of local weights.
+        cache_bytes: Caches of earlier batches are forgotten, oldest first, beyond this many bytes.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    revision: str = ""
+    cache_bytes: int = 4 << 30
+    lanes: list[Lanes] = field(default_factory=list, repr=False)
+
+    @property
+    def window(self) -> int:
+        """Most tokens of a prompt."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a run records of the model."""
+        template = str(self.tokenizer.chat_template)
+        vocabulary = sorted(self.tokenizer.get_vocab().items())
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "dtype": str(self.model.dtype),
+            "template": hashlib.sha256(template.encode()).hexdigest()[:12],
+            "tokenizer": hashlib.sha256(repr(vocabulary).encode()).hexdigest()[:12],
+        }
+
+    @property
+    def reuses(self) -> bool:
+        """Whether caches are kept: only where every layer attends to all that came before."""
+        config = self.model.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        return kinds == {"full_attention"} and not window and not self.model._is_stateful
+
+    @torch.inference_mode()
+    def ask(self, queries: Sequence[Query]) -> list[Answer]:
+        """Answers a batch; all queries want choices, or all want text.
+
+        Raises:
+            ValueError: A prompt does not fit into the window.
+        """
+        longest = max(len(q.ids) + q.limit for q in queries)
+        if longest > self.window:
+            raise ValueError(f"prompt: {longest} tokens do not fit into the window of {self.window} of {self.name}")
+        keys = tuple(q.key for q in queries)
+        answers = self._write(keys, queries) if queries[0].choices is None else self._score(keys, queries)
+        while self.lanes and (not self.reuses or sum(x.bytes for x in self.lanes) > self.cache_bytes):
+            self.lanes.pop(0)
+        return answers
+
+    def _score(self, keys: tuple[object, ...], queries: Sequence[Query]) -> list[Answer]:
+        """Visits the branching nodes, the k-th of every row at once."""
+        batch = tuple(q.choices or () for q in queries)
+        temperature = np.array([[q.temperature] for q in queries])
+        logits, reused = self._read(keys, [q.ids for q in queries])
+        root, logp, raw = logits, np.zeros((1, 1)), np.zeros((1, 1))
+        for level in levels(batch):
+            logits = root
+            if any(level.paths):
+                deeper = [np.append(q.ids, path).astype(np.int32) for q, path in zip(queries, level.paths, strict=True)]
+                logits, _ = self._read(keys, deeper)
+            children = logits.gather(1, torch.from_numpy(level.tokens).to(logits.device))
+            norm = torch.logsumexp(logits, dim=1, keepdim=True)
+            shown = np.where(level.live, children.cpu().numpy().astype(np.float64), -np.inf)
+            raw = raw + along(shown - norm.cpu().numpy(), level.child)
+            shown[~level.live.any(axis=1)] = 0.0
+            logp = logp + along(policy(shown, temperature), level.child)
+        mass = np.exp(raw).sum(axis=1).tolist()
+        usage = [(len(q.ids) - n, n, 0) for q, n in zip(queries, reused, strict=True)]
+        return [Answer(u, row[: len(c)], m) for u, row, m, c in zip(usage, np.asarray(logp), mass, batch, strict=True)]
+
+    def _write(self, keys: tuple[object, ...], queries: Sequence[Query]) -> list[Answer]:
+        """Samples tokens, in lockstep until every row has ended."""
+        luck = [np.random.default_rng(q.seed).random(q.limit) for q in queries]
+        prompts = [q.ids for q in queries]
+        ended = [False] * len(queries)
+        logits, reused = self._read(keys, prompts)
+        for i in range(max(q.limit for q in queries)):
+            for r, q in enumerate(queries):
+                if not ended[r]:
+                    token = _draw(logits[r], q.temperature, float(luck[r][i]))
+                    prompts[r] = np.append(prompts[r], np.int32(token))
+                    ended[r] = token in q.until or i + 1 == q.limit
+            if all(ended):
+                break
+            logits, _ = self._read(keys, prompts)
+        answers = []
+        for q, prompt, n in zip(queries, prompts, reused, strict=True):
+            ids = tuple(prompt[len(q.ids) :].tolist())
+            text = ids[:-1] if ids and ids[-1] in q.until else ids
+            answers.append(Answer((len(q.ids) - n, n, len(ids)), ids=text))
+        return answers
+
+    def _read(self, keys: tuple[object, ...], prompts: list[Tokens]) -> tuple[torch.Tensor, list[int]]:
+        """[R, V] logits after each prompt, and how many of its tokens had been read before."""
+        lanes = self._find(keys)
+        read = np.array([lanes.common(row, ids) for row, ids in enumerate(prompts)])
+        lanes.rewind(read)
+        ids, positions, sees = lanes.add([ids[n:] for ids, n in zip(prompts, read, strict=True)])
+        return self.forward(ids, positions, sees, lanes), read.tolist()
+
+    def _find(self, keys: tuple[object, ...]) -> Lanes:
+        """The batch that has read these conversations, moved to the end of the list; or a new one."""
+        found = next((x for x in self.lanes if set(keys) <= set(x.keys)), None) if self.reuses else None
+        if found is None:
+            found = Lanes(keys, self.model.config.get_text_config().num_hidden_layers)
+        else:
+            self.lanes.remove(found)
+            if found.keys != keys:
+                where = {key: row for row, key in enumerate(found.keys)}
+                found.take(np.array([where[key] for key in keys]))
+        self.lanes.append(found)
+        return found
+
+    def forward(self, ids: torch.Tensor, positions: torch.Tensor, sees: torch.Tensor, lanes: Lanes) -> torch.Tensor:
+        """The model's own share of the work; [R, V] logits at the last column."""
+        device = self.model.device
+        if not self.reuses:  # sliding windows and recurrent states count columns: they get a plain padded batch
+            extra: dict[str, Any] = {"attention_mask": sees[:, 0, -1].to(device), "use_cache": False}
+        else:
+            if self.model.config._attn_implementation == "eager":  # this one adds its mask
+                lowest = torch.finfo(self.model.dtype).min
+                sees = torch.zeros(sees.shape, dtype=self.model.dtype).masked_fill(~sees, lowest)
+            extra = {"attention_mask": sees.to(device), "past_key_values": lanes.cache, "use_cache": True}
+        out = self.model(input_ids=ids.to(device), position_ids=positions.to(device), logits_to_keep=1, **extra)
+        return out.logits[:, -1].float()  # type: ignore[no-any-return]
+
+
+def _draw(logits: torch.Tensor, temperature: float, u: float) -> int:
+    """A token by inverse transform; the highest at temperature 0."""
+    if temperature == 0:
+        return int(logits.argmax())
+    cumulative = torch.softmax(logits.double() / temperature, dim=0).cumsum(dim=0)
+    return min(int(torch.searchsorted(cumulative, u)), len(logits) - 1)

@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from icrl.agents import UCB, LLMAgent, Uniform, replay, rollout
+from icrl.agents.rollout import collect, identity, play
+from icrl.envs import make
+from icrl.prompts import Prompt
+
+TASK = make("bernoulli-easy", horizon=6)
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (dict(episodes=0), "episodes"),
+            (dict(episodes=-3), "episodes"),
+            (dict(episodes=[]), "episodes"),
+            (dict(episodes=[1, -1]), "episodes"),
+            (dict(episodes=[1, 2, 1]), "episodes.*distinct"),
+            (dict(seed=-1), "seed.*-1"),
+            (dict(batch=0), "batch.*0"),
+        ],
+        ids=str,
+    )
+    def test_bad_ones_are_refused_by_name(self, arguments, says):
+        with pytest.raises(ValueError, match=says):
+            rollout(Uniform(), TASK, **arguments)
+
+    def test_an_agent_is_checked_before_anything_is_played(self, fakes, tokenizer):
+        model = fakes.FakeModel(tokenizer, window=100)
+        with pytest.raises(ValueError, match="window"):
+            rollout(LLMAgent(model), TASK)
+        assert model.asked == []
+
+
+class TestRecord:
+    def test_what_was_played_is_recorded(self, fakes):
+        arms = np.array([[0, 1, 2, 3, 0, -1], [3, 3, -1, 0, 1, 1]])
+        runs = rollout(fakes.Scripted(arms), TASK, episodes=2)
+        assert runs.arms.tolist() == arms.tolist()
+        assert (np.isnan(runs.rewards) == (arms < 0)).all() and (np.isnan(runs.gap) == (arms < 0)).all()
+        assert runs.lengths.tolist() == [6, 6] and runs.terminated.tolist() == [False, False]
+        assert runs.task == identity(TASK) and runs.seed == 0 and runs.public == TASK.public
+        truth = TASK.instances(np.arange(2), 0)
+        assert (runs.means == truth.means).all() and (runs.best_arm == truth.best_arm).all()
+
+    def test_steps_are_shown_as_they_happen(self):
+        steps = []
+        runs = rollout(Uniform(), TASK, episodes=64, on_step=steps.append)
+        assert len(steps) == 6
+        played = np.stack([step.choice.arm[:64, 0] for step in steps], axis=1)
+        assert (played == runs.arms).all()
+
+
+class TestReplay:
+    def test_over_the_history_of_another(self):
+        """What UCB would do at each step of a uniform agent's history."""
+        runs = rollout(Uniform(), TASK, episodes=256)
+        choices = np.stack([c.arm[:, 0] for c in replay(UCB(), runs)], axis=1)
+        for t in range(4):
+            untried = np.array([c not in row[:t] for row, c in zip(runs.arms, choices[:, t], strict=True)])
+            assert untried.all(), "with fewer pulls than arms, UCB takes an untried one"
+
+    def test_rows_past_their_end_choose_nothing(self, fakes):
+        world = fakes.Ending(n_arms=3, horizon=12, means={"kind": "uniform"})
+        runs = rollout(Uniform(), world, episodes=256)
+        for t, choice in enumerate(replay(UCB(), runs)):
+            assert ((choice.arm[:, 0] < 0) == (runs.lengths <= t)).all()
+
+    def test_forfeited_steps_are_no_pulls(self, fakes):
+        runs = rollout(fakes.Scripted(np.full((256, 6), -1)), TASK, episodes=256)
+        choices = np.stack([c.arm[:, 0] for c in replay(UCB(), runs)], axis=1)
+        assert set(choices.ravel()) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("prompt", ["llm-turns", "llm-log", "llm-summary", "llm-retry", "llm-forfeit"])
+def test_a_stored_past_goes_on_as_if_never_interrupted(prompt, fakes, tokenizer):
+    agent, episodes = fakes.agent(prompt, tokenizer), np.arange(10)
+    whole = rollout(agent, TASK, episodes=10)
+    cut = {name: column[:, :3] for name, column in whole.columns().items() if column.ndim > 1 and name != "means"}
+    rest = collect(agent, TASK, episodes, 0, play(agent, TASK, episodes, 0, past=replace(whole, **cut)))
+    for name in cut:
+        np.testing.assert_array_equal(rest.columns()[name], whole.columns()[name][:, 3:], err_msg=name)
+
+
+def test_labels_can_be_given(fakes, tokenizer):
+    agent, episodes = LLMAgent(fakes.FakeModel(tokenizer), Prompt()), np.arange(2)
+    names = (("oak", "ash", "elm", "fir"), ("fir", "elm", "ash", "oak"))
+    steps = list(play(agent, TASK, episodes, 0, names=names))
+    assert all(set(step.choice.text) <= {"oak", "ash", "elm", "fir"} for step in steps)

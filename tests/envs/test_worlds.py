@@ -1,0 +1,143 @@
+"""What every world must do. A new world is tested by adding a line to WORLDS."""
+
+import copy
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+import pytest
+from icrl.agents.rollout import identity
+from icrl.envs import Bandit, Gap, Gaussian, Instances, NormalMeans, Outcome, Public, Truth, UniformMeans, View
+from icrl.envs.types import take
+
+WORLDS = {
+    "bernoulli": lambda fakes: Bandit(n_arms=3, horizon=12, means=Gap(best=0.7, gap=0.3)),
+    "gaussian": lambda fakes: Bandit(n_arms=4, horizon=12, means=NormalMeans(), noise=Gaussian(sd=2)),
+    "ending": lambda fakes: fakes.Ending(n_arms=3, horizon=12, means=UniformMeans()),
+    "table": lambda fakes: fakes.Table(n_arms=3, horizon=12, means=UniformMeans()),
+}
+EPISODES = np.array([5, 300, 0, 77, 1, 512])
+
+
+@pytest.fixture(params=WORLDS)
+def world(request, fakes):
+    return WORLDS[request.param](fakes)
+
+
+def walk(world, state, seed=0, steps=100, forfeits=False):
+    """Plays drawn arms to the end: (episodes alive, outcome, truth, state after) per step.
+
+    An arm is a function of (episode, t), so that a row plays the same whoever else is alive.
+    """
+    found = []
+    for _ in range(steps):
+        view = world.view(state)
+        low = -1 if forfeits else 0
+        rolls = [np.random.default_rng((seed, e, t)) for e, t in zip(view.episode, view.t, strict=True)]
+        arms = [r.integers(low, world.public.n_arms, world.public.slots) for r in rolls]
+        state, outcome, truth = world.step(state, np.array(arms))
+        found.append((view.episode, copy.deepcopy(outcome), copy.deepcopy(truth)))
+        over = outcome.terminated | outcome.truncated
+        if over.all():
+            return found
+        state = take(state, ~over)
+    raise AssertionError("the world does not end")
+
+
+def by_episode(walked):
+    """What each episode met, step by step."""
+    cells = {}
+    for episode, outcome, truth in walked:
+        for row, e in enumerate(episode.tolist()):
+            met = (outcome.reward[row], outcome.terminated[row], outcome.truncated[row], truth.gap[row])
+            cells.setdefault(e, []).append(np.array(met, float).tobytes())
+    return cells
+
+
+def arrays_of(state):
+    return {f.name: getattr(state, f.name) for f in fields(state)}
+
+
+class TestContract:
+    def test_public_says_what_it_is(self, world):
+        public = world.public
+        assert isinstance(public, Public) and public == world.public
+        assert public.n_arms >= 2 and public.slots >= 1 and public.kind and public.horizon != 0
+
+    def test_its_identity_is_a_text(self, world):
+        assert isinstance(identity(world), str) and identity(world) == identity(copy.deepcopy(world))
+
+    def test_the_state_holds_arrays_over_rows_only(self, world):
+        state = world.start(EPISODES, 0)
+        assert is_dataclass(state)
+        for name, value in arrays_of(state).items():
+            assert value is None or (isinstance(value, np.ndarray) and len(value) == len(EPISODES)), name
+
+    def test_a_view_has_the_declared_shapes(self, world):
+        view = world.view(world.start(EPISODES, 0))
+        r, k = len(EPISODES), world.public.n_arms
+        assert isinstance(view, View)
+        assert view.episode.tolist() == EPISODES.tolist() and view.t.tolist() == [0] * r and view.trial.shape == (r,)
+        assert view.legal.shape == (r, k) and view.legal.dtype == np.bool_ and view.legal.any(axis=1).all()
+
+    def test_a_step_has_the_declared_shapes(self, world):
+        r = len(EPISODES)
+        state, outcome, truth = world.step(world.start(EPISODES, 0), np.zeros((r, world.public.slots), np.int64))
+        assert isinstance(outcome, Outcome) and isinstance(truth, Truth)
+        assert outcome.reward.shape == (r,) and outcome.reward.dtype == np.float64
+        assert outcome.terminated.shape == outcome.truncated.shape == (r,)
+        assert outcome.terminated.dtype == outcome.truncated.dtype == np.bool_
+        assert not (outcome.terminated & outcome.truncated).any()
+        assert truth.gap.shape == (r,) and truth.best.shape == (r, world.public.slots)
+        assert world.view(state).t.tolist() == [1] * r
+
+    def test_it_ends_by_its_horizon(self, world):
+        walked = walk(world, world.start(EPISODES, 0))
+        assert len(walked) <= world.public.horizon
+        for met in by_episode(walked).values():
+            ends = [np.frombuffer(cell)[1:3].any() for cell in met]
+            assert ends == [False] * (len(ends) - 1) + [True]
+
+    def test_gaps_are_regrets(self, world):
+        for _, _, truth in walk(world, world.start(EPISODES, 0)):
+            assert (np.isnan(truth.gap) | (truth.gap >= 0)).all()
+
+    def test_the_same_seed_gives_the_same_episodes(self, world):
+        first, again = (by_episode(walk(world, world.start(EPISODES, 4))) for _ in range(2))
+        assert first == again
+
+    def test_another_seed_gives_others(self, world):
+        episodes = np.arange(64)
+        one, other = (by_episode(walk(world, world.start(episodes, seed))) for seed in (0, 1))
+        assert one != other
+
+    def test_an_episode_does_not_depend_on_its_company(self, world):
+        together = by_episode(walk(world, world.start(EPISODES, 0), forfeits=True))
+        for e in EPISODES:
+            assert by_episode(walk(world, world.start(np.array([e]), 0), forfeits=True)) == {e: together[e]}
+
+    def test_a_copied_state_goes_on_identically(self, world):
+        state = world.start(EPISODES, 0)
+        for _ in range(2):
+            state, outcome, _ = world.step(state, np.ones((len(state.episode), world.public.slots), np.int64))
+            if (over := outcome.terminated | outcome.truncated).any():
+                state = take(state, ~over)
+        saved = type(state)(**{name: None if v is None else v.copy() for name, v in arrays_of(state).items()})
+        assert by_episode(walk(world, state)) == by_episode(walk(world, saved))
+
+    def test_a_forfeited_step_pays_nothing(self, world):
+        arms = np.zeros((len(EPISODES), world.public.slots), np.int64)
+        arms[1] = -1
+        _, outcome, truth = world.step(world.start(EPISODES, 0), arms)
+        assert np.isnan(outcome.reward).tolist() == (arms[:, 0] < 0).tolist()
+        assert np.isnan(truth.gap[1])
+
+    def test_instances_agree_with_steps(self, world):
+        instances, r = world.instances(EPISODES, 0), np.arange(len(EPISODES))
+        assert isinstance(instances, Instances)
+        if instances.means is None:
+            return
+        assert instances.means.shape == (len(EPISODES), world.public.n_arms)
+        for arm in range(world.public.n_arms):
+            _, _, truth = world.step(world.start(EPISODES, 0), np.full((len(EPISODES), 1), arm))
+            assert np.allclose(truth.gap, instances.means.max(axis=1) - instances.means[:, arm])
+            assert np.allclose(instances.means[r, instances.best_arm], instances.means.max(axis=1))

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from icrl.agents import UCB
+from icrl.envs import Bandit
+from icrl.experiments import Experiment
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "experiment.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_objects_from_names(tmp_path):
+    plan = Experiment.load(
+        written(
+            tmp_path,
+            "task: {preset: bernoulli-easy, horizon: 7}\n"
+            "agents:\n  a: {type: UCB, c: 2.0}\n  b: Uniform\n  c: {type: 'icrl.agents:EpsilonGreedy', epsilon: 0.5}\n",
+        )
+    )
+    assert plan.build_task().public.horizon == 7
+    assert plan.build_agent("a") == UCB(c=2.0)
+    assert plan.build_agent("c").epsilon == 0.5
+
+
+def test_a_task_by_its_fields(tmp_path):
+    fields = "{n_arms: 2, horizon: 3, means: {kind: fixed, values: [0.1, 0.9]}, noise: {kind: gaussian, sd: 2.0}}"
+    task = Experiment.load(written(tmp_path, f"task: {fields}\nagents: {{a: Uniform}}")).build_task()
+    assert isinstance(task, Bandit)
+    assert task.public.noise_sd == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("task: bernoulli-hard\nagent: {a: UCB}", "did you mean 'agents'"),
+        ("task: bernoulli-hard\nagents: {a: UBC}", "did you mean 'UCB'"),
+        ("task: bernoulli-hard\nagents: {a: {type: UCB, alhpa: 1}}", "did you mean 'alpha'"),
+        ("task: bernoulli-hard\nagents: {a: {model: pocket, promt: {}}}", "did you mean 'prompt'"),
+        ("task: bernoulli-hard\nagents: {a: {model: pocket, prompt: {hystory: raw}}}", "did you mean 'history'"),
+        ("task: bernoulli-hard\nagents: {a: {c: 1.0}}", "give a model .* or an algorithm"),
+        ("task: bernoulli-hard\nagents: {}", "agents"),
+        ("task: bernoulli-hard\nagents: {a: UCB}\nepisodes: 0", "episodes: .*greater than or equal to 1, got 0"),
+        ("task: bernoulli-hard\nagents: {a: UCB}\nseed: -1", "seed: .*greater than or equal to 0, got -1"),
+        ("- 1", "must hold keys"),
+        ("task: [", "is not YAML"),
+    ],
+)
+def test_bad_files_are_refused_with_a_sentence(tmp_path, text, says):
+    with pytest.raises(ValueError, match=says):
+        Experiment.load(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("bernouli-hard", "did you mean 'bernoulli-hard'"),
+        ("{preset: bernoulli-hard, horizont: 3}", "did you mean 'horizon'"),
+        ("{preset: bernoulli-hard, horizon: 0}", "greater than or equal to 1"),
+        ("'nowhere.at.all:Task'", "cannot import"),
+        ("{n_arms: 2, horizon: 3, means: {kind: gap, best: 1.5, gap: 0.2}}", r"\[0, 1\] for Bernoulli"),
+    ],
+)
+def test_bad_tasks_are_refused_with_a_sentence(tmp_path, task, says):
+    plan = Experiment.load(written(tmp_path, f"task: {task}\nagents: {{a: UCB}}"))
+    with pytest.raises(ValueError, match=says):
+        plan.build_task()
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="cannot read"):
+        Experiment.load(tmp_path / "none.yaml")

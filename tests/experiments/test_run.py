@@ -1,0 +1,130 @@
+"""The store and the runner: what is stored is what was played, and what is played is not played twice."""
+
+import sqlite3
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from icrl.agents import rollout
+from icrl.experiments import Experiment, load, run
+import icrl.experiments.run as run_module  # the module: `run` is also a function
+from icrl.experiments.store import Store
+
+PLAN = {
+    "task": {"preset": "bernoulli-easy", "horizon": 6},
+    "episodes": 5,
+    "seed": 3,
+    "agents": {"ucb": {"type": "UCB", "c": 1.0}, "pocket": {"model": "pocket"}},
+}
+
+
+def plan(**changes) -> Experiment:
+    return Experiment.model_validate(PLAN | changes)
+
+
+def assert_equal(a, b):
+    for name, column in a.columns().items():
+        np.testing.assert_array_equal(column, getattr(b, name), err_msg=name)
+    assert a.names == b.names
+
+
+def test_what_is_stored_is_what_is_played(tmp_path):
+    runs = run(plan(), tmp_path)
+    task = plan().build_task()
+    for name in PLAN["agents"]:
+        assert_equal(rollout(plan().build_agent(name), task, episodes=5, seed=3), runs[name])
+    _, loaded, versions = load(tmp_path)
+    assert_equal(runs["pocket"], loaded["pocket"])
+    assert versions["pocket: revision"]
+    assert versions["icrl"]
+
+
+def test_a_finished_run_plays_nothing_again(tmp_path):
+    first = run(plan(), tmp_path)
+    steps: Counter = Counter()
+    again = run(plan(batch=2), tmp_path, lambda agent, n, tokens: steps.update({agent: n * bool(tokens)}))
+    assert sum(steps.values()) == 0
+    assert_equal(first["pocket"], again["pocket"])
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 3, 8])
+def test_a_run_continues_in_the_middle_of_an_episode(tmp_path, assert_same_play, after):
+    whole = run(plan(), tmp_path / "whole")
+    count = 0
+
+    def kill(agent, steps, tokens):
+        nonlocal count
+        count += tokens > 0
+        if count == after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(plan(batch=3), tmp_path / "cut", kill)
+    stored = rows(tmp_path / "cut")
+    asked = []
+    runs = run(plan(batch=3), tmp_path / "cut", lambda agent, n, tokens: asked.append(n * bool(tokens)))
+    assert rows(tmp_path / "cut")[: len(stored)] == stored
+    assert sum(asked) == 5 * 6 - len(stored)
+    assert_same_play(whole["pocket"], runs["pocket"])
+
+
+def rows(folder):
+    """Stored steps, in the order of (t, episode) within the order of batches of three."""
+    with sqlite3.connect(folder / "run.sqlite") as db:
+        return db.execute("SELECT * FROM steps ORDER BY episode / 3, t, episode").fetchall()
+
+
+def test_one_transaction_and_one_row_per_episode_for_a_step(tmp_path, monkeypatch):
+    statements: list[str] = []
+    create = Store.create.__func__
+
+    def traced(cls, *args):
+        store = create(cls, *args)
+        store.db.set_trace_callback(statements.append)
+        return store
+
+    monkeypatch.setattr(Store, "create", classmethod(traced))
+    run(plan(agents={"pocket": PLAN["agents"]["pocket"]}), tmp_path)
+    inserts = [s for s in statements if s.startswith("INSERT INTO steps")]
+    assert len(inserts) == 5 * 6
+    assert statements.count("COMMIT") == 6 + 1  # and the names
+    assert len(statements) < 5 * 6 + 5 + 2 * 7 + 12
+
+
+def test_a_changed_experiment_is_refused(tmp_path):
+    run(plan(agents={"ucb": "UCB"}), tmp_path)
+    with pytest.raises(ValueError, match=r"holds another experiment: its seed is 3, now it is 4"):
+        run(plan(agents={"ucb": "UCB"}, seed=4), tmp_path)
+    with pytest.raises(ValueError, match="holds another experiment: its agents"):
+        run(plan(agents={"ucb": "Greedy"}), tmp_path)
+
+
+def test_a_changed_model_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "identity", lambda agent: "old")
+    run(plan(agents={"ucb": "UCB"}), tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="is not what it was when"):
+        run(plan(agents={"ucb": "UCB"}), tmp_path)
+
+
+def test_a_second_process_is_refused(tmp_path):
+    with Store.create(tmp_path, {}, {}), pytest.raises(ValueError, match="another process is writing"):
+        Store.create(tmp_path, {}, {})
+    Store.create(tmp_path, {}, {}).close()
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(ValueError, match="there is no run in"):
+        load(tmp_path)
+
+
+def test_agents_are_checked_before_anything_is_played(tmp_path):
+    long = plan(task={"preset": "bernoulli-easy", "horizon": 5000})
+    with pytest.raises(ValueError, match=r"at t=5000 it may be \d+ tokens long, but the window of pocket is 16384"):
+        run(long, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

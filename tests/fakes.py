@@ -1,0 +1,250 @@
+"""Deterministic stand-ins: models whose answers are a hash, worlds for one question each, and a spy."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from icrl.agents import UCB, EpsilonGreedy, Greedy, LLMAgent, ThompsonSampling, Uniform
+from icrl.envs import Bandit, Choice, tape
+from icrl.envs.tape import Stream
+from icrl.finetune.tokenizer import TEMPLATE, build
+from icrl.models import Answer, Query
+from icrl.prompts import Prompt, scenarios
+from icrl.prompts.scenario import REWARDS
+
+__all__ = ["AGENTS", "TEMPLATE"]
+
+FIVE = ("red", "blue", "green", "yellow", "orange")
+
+# ------------------------------------------------------------------------------------------------------ tokenizers
+
+
+def word_tokenizer() -> Any:
+    """As `icrl.finetune.pocket.new_tokenizer`, which needs torch."""
+    texts = [text for story in scenarios().values() for text in story.model_dump(exclude={"labels"}).values()]
+    return build([text for text in (*texts, *REWARDS.values()) for _ in range(50)], 16_384)
+
+
+def byte_tokenizer(template: str | None) -> Any:
+    """One token per byte, so that the text of any ids is exact."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=template, **special)
+
+
+class CountingTokenizer:
+    """Passes everything on and remembers what was encoded."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer, self.encoded = tokenizer, []
+
+    def encode(self, text: str, **kwargs: Any) -> list[int]:
+        self.encoded.append(text)
+        return self._tokenizer.encode(text, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+
+# ---------------------------------------------------------------------------------------------------------- models
+
+
+def unit(*parts: bytes) -> float:
+    """A number in [0, 1) that is a hash of `parts`."""
+    return zlib.crc32(b"|".join(parts)) / 2**32
+
+
+@dataclass
+class FakeModel:
+    """The logit of each choice is a hash of the whole prompt and the choice; what was asked is kept."""
+
+    tokenizer: Any
+    window: int = 100_000
+    name: str = "fake"
+    asked: list[list[Query]] = field(default_factory=list, repr=False)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {"model": self.name}
+
+    def ask(self, queries: list[Query]) -> list[Answer]:
+        self.asked.append([replace(q, ids=q.ids.copy()) for q in queries])  # prompts are views of a growing buffer
+        return [self._answer(q) for q in queries]
+
+    def _answer(self, query: Query) -> Answer:
+        prompt = query.ids.tobytes()
+        logits = np.array([4 * unit(prompt, repr(choice).encode()) for choice in query.choices])
+        if query.temperature == 0:
+            logp = np.where(np.arange(len(logits)) == logits.argmax(), 0.0, -np.inf)
+        else:
+            logp = logits / query.temperature
+            logp = logp - np.log(np.exp(logp).sum())
+        return Answer((len(query.ids), 0, 0), logp, unit(prompt, b"mass"))
+
+
+@dataclass
+class Writing(FakeModel):
+    """Writes the text that `script` gives for a query."""
+
+    script: Callable[[Query], str] = lambda query: "red"
+
+    def _answer(self, query: Query) -> Answer:
+        ids = tuple(self.tokenizer.encode(self.script(query), add_special_tokens=False))
+        assert len(ids) <= query.limit, "the script writes more than the limit"
+        return Answer((len(query.ids), 0, len(ids)), ids=ids)
+
+
+def by_hash(query: Query) -> str:
+    """A label, a sentence with one, or something unreadable."""
+    texts = (*FIVE, *(f"I choose {name}" for name in FIVE), "???", "red or blue", "")
+    return texts[int(unit(query.ids.tobytes(), str(query.seed).encode()) * len(texts))]
+
+
+# ---------------------------------------------------------------------------------------------------------- agents
+
+CLASSICAL: dict[str, Any] = {
+    "uniform": Uniform(),
+    "greedy": Greedy(),
+    "epsilon-greedy": EpsilonGreedy(epsilon=0.2),
+    "ucb1": UCB(),
+    "ucb-half": UCB(alpha=0.5),
+    "ucb-constant": UCB(c=1.0),
+    "thompson": ThompsonSampling(),
+}
+
+PROMPTS: dict[str, Prompt] = {
+    "llm-turns": Prompt("raw", labels=FIVE),
+    "llm-log": Prompt("raw", layout="log", labels=FIVE),
+    "llm-summary": Prompt("summary", labels=FIVE),
+    "llm-retry": Prompt("raw", labels=FIVE, answer="free", on_failure="retry", retries=1),
+    "llm-resample": Prompt("raw", labels=FIVE, answer="free", on_failure="resample"),
+    "llm-forfeit": Prompt("raw", layout="log", labels=FIVE, answer="free", on_failure="forfeit"),
+}
+
+AGENTS = (*CLASSICAL, *PROMPTS)
+
+
+def agent(name: str, tokenizer: Any) -> Any:
+    """An agent by its name in AGENTS; language-model agents get a fake model of their own."""
+    if name in CLASSICAL:
+        return CLASSICAL[name]
+    prompt = PROMPTS[name]
+    return LLMAgent(FakeModel(tokenizer) if prompt.answer == "direct" else Writing(tokenizer, script=by_hash), prompt)
+
+
+class Spy:
+    """Plays like `agent` and shows `see` all that it was given: (agent, state, view, outcome or None)."""
+
+    def __init__(self, agent: Any, see: Callable[[Any, Any, Any, Any], None]) -> None:
+        self._agent, self._see = agent, see
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._agent, name)
+
+    def __repr__(self) -> str:
+        return repr(self._agent)
+
+    def act(self, state: Any, view: Any) -> Any:
+        state, choice = self._agent.act(state, view)
+        self._see(self._agent, state, view, None)
+        return state, choice
+
+    def update(self, state: Any, view: Any, choice: Any, outcome: Any) -> Any:
+        state = self._agent.update(state, view, choice, outcome)
+        self._see(self._agent, state, view, outcome)
+        return state
+
+
+def snapshot(state: Any) -> dict[str, Any]:
+    """Copies of the arrays of a state; of a stem's buffer, only what has been said."""
+    arrays = {f.name: getattr(state, f.name) for f in fields(state)}
+    arrays = {name: value.copy() for name, value in arrays.items() if isinstance(value, np.ndarray)}
+    if "ids" in arrays:
+        arrays["ids"][np.arange(arrays["ids"].shape[1]) >= arrays["stem"][:, None]] = 0
+        arrays["ids"] = arrays["ids"][:, : arrays["stem"].max()]
+    return arrays
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """Plays `arms` [B, T] whatever happens; -1 forfeits."""
+
+    arms: Any
+    block = None
+
+    def check(self, public: Any) -> None: ...
+
+    def names(self, public: Any, episodes: Any, seed: int) -> None:
+        return None
+
+    def start(self, public: Any, names: Any, episodes: Any, seed: int) -> Any:
+        return np.asarray(self.arms)[episodes]
+
+    def act(self, state: Any, view: Any) -> Any:
+        return state, Choice(state[np.arange(len(view.t)), view.t][:, None])
+
+    def update(self, state: Any, view: Any, choice: Any, outcome: Any) -> Any:
+        return state
+
+    def take(self, state: Any, rows: Any) -> Any:
+        return state[rows]
+
+
+# ---------------------------------------------------------------------------------------------------------- worlds
+
+
+class Ending(Bandit):
+    """Ends at random, each episode at its own time; blocks of even index go much sooner than odd ones."""
+
+    def step(self, state: Any, arm: Any) -> Any:
+        u = tape.uniform(tape.key(99, Stream.FAILURE, state.episode, state.t))
+        hazard = np.where(state.episode // 256 % 2 == 0, 0.25, 0.05)
+        after, outcome, truth = super().step(state, arm)
+        return after, replace(outcome, terminated=(u < hazard) & ~outcome.truncated), truth
+
+
+class Table(Bandit):
+    """Rewards are coin flips from the tape whatever the means are: two of these differ in their truth only."""
+
+    def step(self, state: Any, arm: Any) -> Any:
+        after, outcome, truth = super().step(replace(state, means=np.full_like(state.means, 0.5)), arm)
+        mean = np.take_along_axis(state.means, np.maximum(arm, 0), axis=1)[:, 0]
+        gap = np.where(arm[:, 0] < 0, np.nan, state.highest - mean)
+        return replace(after, means=state.means), outcome, replace(truth, gap=gap)
+
+
+# ------------------------------------------------------------------------------------------------------- reachable
+
+
+def reachable(*roots: Any) -> Iterator[Any]:
+    """Everything that can be reached from `roots` through fields, attributes, containers and closures."""
+    todo, seen = list(roots), set()
+    while todo:
+        value = todo.pop()
+        if id(value) in seen or isinstance(value, (type, ModuleType, BuiltinFunctionType, str, bytes, int, float)):
+            continue
+        seen.add(id(value))
+        yield value
+        if isinstance(value, dict):
+            todo += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple, set, frozenset)) or (isinstance(value, np.ndarray) and value.dtype == "O"):
+            todo += list(value)
+        elif isinstance(value, FunctionType):
+            todo += [cell.cell_contents for cell in value.__closure__ or ()] + list(value.__defaults__ or ())
+        else:
+            slots = [s for kind in type(value).__mro__ for s in getattr(kind, "__slots__", ())]
+            todo += [getattr(value, s) for s in slots if hasattr(value, s)]
+            todo += list(getattr(value, "__dict__", {}).values())
+            todo += [value.__self__] if hasattr(value, "__self__") else []

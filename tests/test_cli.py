@@ -1,0 +1,102 @@
+"""The command line, as a user meets it: real processes, real files."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+PLAN = """
+task: {preset: bernoulli-easy, horizon: 8}
+episodes: 6
+agents: {uniform: Uniform, pocket: {model: pocket}}
+"""
+
+
+def icrl(*arguments, cwd):
+    command = [sys.executable, "-m", "icrl", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(PLAN)
+    return path
+
+
+def test_run_and_report(tmp_path, plan):
+    done = icrl("run", plan, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "pocket" in done.stdout
+    assert "regret" in done.stdout
+    again = icrl("run", plan, "--out", "run", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    shown = icrl("report", "run", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    html = (tmp_path / "run" / "report.html").read_text()
+    assert "<svg" in html
+    assert "pocket" in html
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "none.yaml", "--out", "x"), "cannot read none.yaml"),
+        (("report", "nowhere"), "there is no run in nowhere"),
+    ],
+)
+def test_errors_are_one_sentence(tmp_path, arguments, says):
+    failed = icrl(*arguments, cwd=tmp_path)
+    assert failed.returncode == 2
+    assert says in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_model_that_is_not_there(tmp_path):
+    (tmp_path / "plan.yaml").write_text("task: bernoulli-easy\nagents: {m: {model: ./nowhere}}")
+    failed = icrl("run", "plan.yaml", "--out", "x", cwd=tmp_path)
+    assert failed.returncode == 2
+    assert "no model at" in failed.stderr
+
+
+def test_interruption_keeps_what_is_finished(tmp_path):
+    (tmp_path / "plan.yaml").write_text("task: bernoulli-hard\nepisodes: 64\nagents: {pocket: {model: pocket}}")
+    command = [sys.executable, "-m", "icrl", "run", "plan.yaml", "--out", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not steps(tmp_path / "run" / "run.sqlite"):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "What is finished is kept" in said
+    assert steps(tmp_path / "run" / "run.sqlite") % 64 == 0  # whole lockstep steps
+
+
+def steps(file):
+    if not file.exists():
+        return 0
+    db = sqlite3.connect(file, timeout=30)
+    try:
+        return db.execute("SELECT count(*) FROM steps").fetchone()[0]
+    except sqlite3.OperationalError:  # the tables are not there yet
+        return 0
+    finally:
+        db.close()
+
+
+def test_envs_and_help(tmp_path):
+    listed = icrl("envs", cwd=tmp_path)
+    assert "bernoulli-hard" in listed.stdout
+    assert "evolve-gaussian-k20-hard" in listed.stdout
+    assert "run" in icrl("--help", cwd=tmp_path).stdout
+    assert "same luck" in icrl("run", "--help", cwd=tmp_path).stdout
+
+
+def test_doctor_says_what_works(tmp_path):
+    looked = icrl("doctor", cwd=tmp_path)
+    assert looked.returncode == 0, looked.stderr
+    assert "played a game" in looked.stdout
