@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
@@ -82,7 +82,7 @@ class _Classical:
 
     def take(self, state: Counts, rows: Bools) -> Counts:
         """Keeps the rows of episodes that go on."""
-        kept = {k: np.asfortranarray(getattr(state, k)[rows]) for k in ("pulls", "mean", "width")}
+        kept: dict[str, Any] = {k: np.asfortranarray(getattr(state, k)[rows]) for k in ("pulls", "mean", "width")}
         return replace(state, dice=state.dice.take(rows), **kept)
 
 
@@ -176,7 +176,7 @@ def argmax(index: Floats, legal: Bools, dice: Dice) -> Ints:
     best = index >= index.max(axis=1, keepdims=True) - _TIE
     # Sums over columns, in the smallest integer that holds K: numpy's argmax goes cell by cell along short rows.
     n_arms, small = index.shape[1], np.min_scalar_type(index.shape[1])
-    arm = (best * np.arange(n_arms, dtype=small)).sum(axis=1, dtype=small).astype(np.int64)
+    arm: Ints = (best * np.arange(n_arms, dtype=small)).sum(axis=1, dtype=small).astype(np.int64)
     tied = best.sum(axis=1, dtype=small) > 1
     rows = np.flatnonzero(tied)
     arm[rows] = np.where(best[rows], dice.take(tied).uniform(n_arms), -1.0).argmax(axis=1)

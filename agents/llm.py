@@ -131,8 +131,9 @@ class LLMAgent:
         if not self.prompt.append_only:
             return state
         texts = choice.text or tuple(state.names[row][arm] for row, arm in enumerate(arms.tolist()))
-        steps = zip(texts, arms.tolist(), outcome.reward.tolist(), strict=True)
-        return _appended(state, [state.writer.step(text, arm, reward) for text, arm, reward in steps])
+        pulled = (row[arm] if arm >= 0 else None for row, arm in zip(state.names, arms.tolist(), strict=True))
+        steps = zip(texts, pulled, outcome.reward.tolist(), strict=True)
+        return _appended(state, [state.writer.step(*step) for step in steps])
 
     def take(self, state: Talk, rows: Bools) -> Talk:
         """Keeps the rows of episodes that go on."""

@@ -61,13 +61,10 @@ def main() -> None:
         serve_peer()
         return
 
-    peer = start_peer(options.venv)
-    info = {"icrl": machine(), "peer": ask(peer, {"what": "machine"})}
-    rows = [compare(peer, *case, options) for case in CASES]
-    peer.terminate()
-
-    table = report(info, rows, options)
-    print(table)
+    with start_peer(options.venv) as peer:
+        info = {"icrl": machine(), "peer": ask(peer, {"what": "machine"})}
+        rows = [compare(peer, *case, options) for case in CASES]
+    print(report(info, rows, options))
     settings = {"horizon": HORIZON, **{k: getattr(options, k) for k in ("repetitions", "episodes", "trajectories")}}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"machine": info, "settings": settings, "rows": rows}, indent=2) + "\n")
@@ -108,9 +105,9 @@ def report(info: dict[str, Any], rows: list[dict[str, Any]], options: argparse.N
         f"{mine['cpu']}, {mine['cores']} cores; Python {mine['python']} and {theirs['python']}, "
         f"numpy {mine['numpy']} and {theirs['numpy']} (icrl and peer)",
         f"environment steps per second, T = {HORIZON}, medians of {options.repetitions} interleaved runs; "
-        f"episodes per run: icrl {options.episodes}, {PEER} {options.trajectories}",
+        f"episodes per run: icrl {options.episodes}, {PEER} {options.trajectories}; mean regret: icrl / peer",
         "",
-        f"{'agent':17} {'K':>3} {'icrl':>12} {'peer':>9} {'ratio':>7} {'target':>7}  {'regret icrl/peer':>16}  peer's path",
+        f"{'agent':17} {'K':>3} {'icrl':>12} {'peer':>9} {'ratio':>7} {'target':>7}  {'regret':>16}  peer's path",
     ]
     for row in rows:
         regret = f"{row['regret']['icrl']:.1f} / {row['regret'][row['peer_path']]:.1f}"
@@ -146,9 +143,9 @@ def play_icrl(agent: str, arms: int, episodes: int, seed: int) -> tuple[float, f
 
 
 def start_peer(venv: Path) -> subprocess.Popen[str]:
-    """This script in the peer's environment, which is made if it is not there; both sides get the same numpy."""
+    """This script in the peer's environment, which is made if need be; both sides get the same numpy and scipy."""
     python = venv / ("Scripts" if os.name == "nt" else "bin") / "python"
-    if not python.exists():
+    if not any(venv.glob("**/site-packages/banditbench")):
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         same = (f"numpy=={np.__version__}", f"scipy=={scipy.__version__}")
         subprocess.run([python, "-m", "pip", "install", "--quiet", *same, *PEER_NEEDS], check=True)

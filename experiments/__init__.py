@@ -2,6 +2,6 @@
 
 from icrl.experiments.compare import compare
 from icrl.experiments.config import Experiment
-from icrl.experiments.run import load, run
+from icrl.experiments.runner import load, run
 
 __all__ = ["Experiment", "compare", "load", "run"]

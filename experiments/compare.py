@@ -53,8 +53,8 @@ def compare(
         `greedy_frac`, `best_fraction` (pulls of a best arm), `best_at_end`, `median_reward`, `coverage`, `invalid` and
         `mass` are means over episodes (see `icrl.metrics`), NaN where the run has no such column. `diff` is the mean
         paired difference of the final pseudo-regret, with its interval; `p` tests it by a paired t-test, because
-        the mean is what `diff` reports; `p_suffix` tests the suffix failures by McNemar's exact test. Both are
-        Holm-adjusted over the rows, and NaN for the baseline.
+        the mean is what `diff` reports (a sign test where all differences are equal); `p_suffix` tests the suffix
+        failures by McNemar's exact test. Both are Holm-adjusted over the rows, and NaN for the baseline.
 
     Raises:
         ValueError: The runs did not meet the same luck, or an argument is out of range.
@@ -157,8 +157,8 @@ def _p_mean(diff: Floats) -> float:
     """Paired t-test that the mean difference is 0; NaN with one episode, or where regret is unknown."""
     if len(diff) < 2 or np.isnan(diff).any():
         return np.nan
-    if np.allclose(diff, diff[0], atol=1e-9):  # no spread, no t statistic
-        return float(np.isclose(diff[0], 0.0, atol=1e-9))
+    if np.allclose(diff, diff[0], atol=1e-9):  # no spread, no t statistic: the exact sign test
+        return 1.0 if np.isclose(diff[0], 0.0, atol=1e-9) else 0.5 ** (len(diff) - 1)
     return float(ttest_1samp(diff, 0.0).pvalue)
 
 

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.style import context
 
 from icrl.envs.episodes import Episodes
 from icrl.envs.types import Bools, Floats
@@ -29,18 +29,20 @@ from icrl.experiments.compare import bands, compare
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that vanishes on white; the
 # dashes tell lines apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
-DASHES = ((), (6.0, 2.0), (1.5, 1.5), (7.0, 2.0, 1.5, 2.0))
+DASHES = ((), (9.0, 3.0), (2.5, 2.5), (10.0, 3.0, 2.5, 3.0))
 INK = "#111111"  # becomes the page's text colour, light or dark
 POINTS = 200  # of each curve are drawn
 BINS = 20
-STYLE: dict[str, Any] = {
+NONE = "\N{EN DASH}"
+STYLE: Any = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "font.size": 9.5},
-    **{"axes.grid": True, "grid.color": INK, "grid.alpha": 0.12, "svg.fonttype": "none"},
+    **{"axes.grid": True, "grid.color": INK, "grid.alpha": 0.12},
+    **{"lines.scale_dashes": False, "svg.fonttype": "none", "svg.hashsalt": "icrl"},
 }
-BETTER = {"regret": -1, "suffix_failure": -1, "best_fraction": 1, "best_at_end": 1, "median_reward": 1}
-BETTER |= {"invalid": -1, "mass": 1}  # 1 where high is good, -1 where low is; the other measures are neither
-PLAIN = (*BETTER, "min_frac", "greedy_frac", "coverage")
+# The measures of the table: 1 where high is good, -1 where low is, 0 where neither.
+BETTER = {"regret": -1, "suffix_failure": -1, "min_frac": 0, "greedy_frac": 0, "best_fraction": 1, "best_at_end": 1}
+BETTER |= {"median_reward": 1, "coverage": 0, "invalid": -1, "mass": 0}
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def render(runs: Mapping[str, Episodes], title: str, settings: Mapping[str, str]
         Line(name, run.agent, COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)])
         for i, (name, run) in enumerate(runs.items())
     ]
+    with context(STYLE, after_reset=True):
+        curves, histograms = _curves(runs, lines), _histograms(runs, lines)
     template = (files("icrl.experiments") / "report.html.jinja").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return page.from_string(template).render(
@@ -88,8 +92,8 @@ def render(runs: Mapping[str, Episodes], title: str, settings: Mapping[str, str]
         lines=lines,
         cells=_cells(table),
         paired=_paired(table),
-        curves=_curves(runs, lines),
-        histograms=_histograms(runs, lines),
+        curves=curves,
+        histograms=histograms,
         usage={k: v.usage.clip(0).sum(axis=(0, 1)).tolist() for k, v in runs.items() if v.usage is not None},
         settings=settings,
         versions=versions,
@@ -108,13 +112,141 @@ def describe(runs: Episodes) -> str:
     return f"{words} On average over the episodes, the best mean is {best:.3g}, the second best {second:.3g}."
 
 
-def _cells(table: pd.DataFrame) -> dict[str, dict[str, tuple[str, str, bool]]]:
-    """By measure and agent: the number, its interval, whether it is the best; without unknown measures."""
+def _cells(table: pd.DataFrame) -> dict[str, dict[str, tuple[str, bool]]]:
+    """By measure and agent: the number, and whether it is the best; measures that nobody has are left out."""
     cells = {}
-    for key in (key for key in PLAIN if table[key].notna().any()):
-        values = table[key].round(3) * BETTER.get(key, 0)
+    for key, better in BETTER.items():
+        values = table[key].round(3) * better
         best = (values == values.max()) & (values.nunique() > 1)
-        cells[key] = {name: (_number(table[key][name]), "", bool(best[name])) for name in table.index}
-    for name, (low, high) in table[["regret_low", "regret_high"]].iterrows() if "regret" in cells else ():
-        pass
+        if table[key].notna().any():
+            cells[key] = {
+                str(name): (_number(x, 2 if key == "regret" else 3), bool(best[name])) for name, x in table[key].items()
+            }
     return cells
+
+
+def _paired(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """By agent: the interval of its regret, the difference from the baseline with its interval, and two p-values."""
+    return {
+        str(name): (
+            _span(row["regret_low"], row["regret_high"]),
+            _number(row["diff"]),
+            _span(row["diff_low"], row["diff_high"]),
+            _p(row["p"]),
+            _p(row["p_suffix"]),
+        )
+        for name, row in table.iterrows()
+    }
+
+
+def _number(x: float, digits: int = 2) -> str:
+    return NONE if np.isnan(x) else f"{x:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _span(low: float, high: float) -> str:
+    return NONE if np.isnan(low) else f"{_number(low)} to {_number(high)}"
+
+
+def _p(p: float) -> str:
+    return NONE if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _curves(runs: Mapping[str, Episodes], lines: Sequence[Line]) -> list[Chart]:
+    """Over time: regret and suffix failure, and for agents with a known policy its entropy and label mass."""
+    n_arms = next(iter(runs.values())).public.n_arms
+    charts = (
+        _curve("Pseudo-regret", _regret, runs, lines),
+        _curve("Suffix failure", measures.suffix_failure_curve, runs, lines, top=1.0),
+        _curve("Action entropy (nats)", measures.action_entropy, runs, lines, top=float(np.log(n_arms)), rule=True),
+        _curve("Label mass", measures.label_mass, runs, lines, top=1.0),
+    )
+    return [chart for chart in charts if chart.lines]
+
+
+def _regret(run: Episodes) -> Floats:
+    """NaN for everyone once it is unknown in one episode: the mean of the others would mislead."""
+    regret = measures.pseudo_regret(run)
+    return np.where(np.isnan(regret).any(axis=0), np.nan, regret)
+
+
+def _curve(
+    title: str,
+    measure: Callable[[Episodes], Floats | Bools],
+    runs: Mapping[str, Episodes],
+    lines: Sequence[Line],
+    top: float | None = None,
+    rule: bool = False,
+) -> Chart:
+    """Means over episodes with 95% bands, for the agents that have the measure; `rule` marks `top`."""
+    (figure, axes), drawn = _axes(6.0, 3.4, "step t", title), []
+    for line in lines:
+        try:
+            values = measure(runs[line.name])
+        except measures.MissingColumn:
+            continue
+        if not np.isnan(values).all():
+            _draw(axes, values, line)
+            drawn.append(line)
+    axes.set_ylim(0, None if top is None else 1.03 * top)
+    if rule and top is not None:
+        axes.axhline(top, color=INK, linewidth=0.8, linestyle=":")
+    return Chart(title, _inline(figure, title), drawn)
+
+
+def _draw(axes: Axes, values: Floats | Bools, line: Line) -> None:
+    at = np.unique(np.linspace(0, values.shape[1] - 1, POINTS).round().astype(np.int64))
+    mean, low, high = bands(values[:, at])
+    axes.fill_between(at + 1, low, high, color=line.colour, alpha=0.18, linewidth=0)
+    axes.plot(at + 1, mean, color=line.colour, dashes=line.dashes, linewidth=1.8, marker="" if len(at) > 1 else "o")
+
+
+def _histograms(runs: Mapping[str, Episodes], lines: Sequence[Line]) -> list[Chart]:
+    """Per agent, how episodes differ in their share of pulls of the best arm; all on one scale."""
+    shares = {}
+    for line in lines:
+        try:
+            pulls = measures.optimal_fraction(runs[line.name])[:, -1]
+        except measures.MissingColumn:
+            continue
+        shares[line] = np.histogram(pulls, BINS, (0.0, 1.0))[0] / len(pulls)
+    top = max((share.max() for share in shares.values()), default=1.0)
+    charts: list[Chart] = []
+    for line, share in shares.items():
+        figure, axes = _axes(3.0, 1.9, "pulls of the best arm / T", "share of episodes")
+        axes.bar(np.arange(BINS) / BINS, share, width=0.9 / BINS, align="edge", color=line.colour)
+        axes.set(xlim=(0, 1), ylim=(0, 1.05 * top))
+        charts.append(Chart(line.name, _inline(figure, f"Best arm {len(charts) + 1}"), [line]))
+    return charts
+
+
+def _axes(width: float, height: float, x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=x, ylabel=y)
+    return figure, axes
+
+
+def _inline(figure: Figure, title: str) -> Markup:
+    """SVG for the inside of a page: no namespaces, no metadata, ids of its own, text in the page's font and colour."""
+    buffer, prefix = io.StringIO(), "".join(c if c.isalnum() else "-" for c in title)
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in list(root.iter()):
+        for child in [c for c in parent if c.tag.endswith(("}metadata", "}style"))]:
+            parent.remove(child)
+    for node in root.iter():
+        node.tag = node.tag.rpartition("}")[2]
+        node.attrib = {k.rpartition("}")[2]: _own(k.rpartition("}")[2], v, prefix) for k, v in node.items()}
+    for size in ("width", "height"):
+        root.attrib.pop(size)
+    root.attrib |= {"role": "img", "aria-label": title}
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _own(key: str, value: str, prefix: str) -> str:
+    """An attribute with its ids prefixed and its ink replaced."""
+    if key == "id":
+        return f"{prefix}-{value}"
+    if key == "href":
+        return f"#{prefix}-{value.removeprefix('#')}"
+    return value.replace("url(#", f"url(#{prefix}-").replace(INK, "currentColor")

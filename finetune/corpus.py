@@ -28,13 +28,14 @@ ARMS = (2, 3, 4, 5, 6, 8, 9, 10)
 """Numbers of arms; 7 is held out."""
 
 PLAYERS: tuple[tuple[float, AnyAgent], ...] = (
-    (0.4, UCB(c=1.0)),
+    (0.4, UCB(c=0.25)),
     (0.15, ThompsonSampling()),
     (0.15, Greedy()),
     (0.2, EpsilonGreedy(epsilon=0.3)),
     (0.1, Uniform()),
 )
-TEACHER = UCB(c=1.0)
+TEACHER = UCB(c=0.25)
+"""Explores less than `UCB(c=1.0)`: its choices repeat, which a small model learns sooner."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,23 @@ class Corpus:
         tokenizer: The student's tokenizer.
         seed: Which stream.
         longest: Longest horizon; a batch's horizon is drawn between 5 and this.
+        warmup: Batches over which games grow from short ones with few arms to all there are: copying a label has to
+            be learnt before weighing rewards can be.
         episodes: Episodes per batch of raw histories.
     """
 
     tokenizer: ChatTokenizer
     seed: int = 0
     longest: int = 100
+    warmup: int = 600
     episodes: int = 64
 
     def batch(self, i: int) -> list[Row]:
         """The rows of batch `i`."""
         rng = np.random.default_rng((self.seed, i))
         prompt = draw_prompt(rng)
-        task = draw_task(rng, self.longest)
+        grown = min(1.0, i / self.warmup)
+        task = draw_task(rng, int(40 + grown * (self.longest - 40)), ARMS[: 4 + round(grown * (len(ARMS) - 4))])
         player = PLAYERS[rng.choice(len(PLAYERS), p=[share for share, _ in PLAYERS])][1]
         writer = Writer(prompt, task.public, self.tokenizer, Chat.of(self.tokenizer))
         luck = len(EVALUATION_SEEDS) + int(rng.integers(2**40))
@@ -71,7 +76,7 @@ def _rows(writer: Writer, played: Episodes, teacher: Ints, rng: Generator) -> li
     """Raw: one row per episode; summary: two decisions of each."""
     everyone, last = range(len(played)), played.horizon - 1
     if writer.prompt.append_only:
-        return [stem_row(writer, played, b, teacher[b], last) for b in everyone]
+        return [stem_row(writer, played, b, teacher[b], last, world=True) for b in everyone]
     times = rng.integers(0, last + 1, (len(played), 2))
     return [summary_row(writer, played, b, teacher[b], int(t)) for b in everyone for t in times[b]]
 
@@ -79,16 +84,16 @@ def _rows(writer: Writer, played: Episodes, teacher: Ints, rng: Generator) -> li
 def draw_prompt(rng: Generator) -> Prompt:
     """Scenario, history and layout of a batch."""
     name = str(rng.choice(list(scenarios())))
-    history: Literal["raw", "summary"] = "summary" if rng.random() < 0.25 else "raw"
-    layout: Literal["turns", "log"] = "log" if rng.random() < 0.3 else "turns"
+    history: Literal["raw", "summary"] = "summary" if rng.random() < 0.2 else "raw"
+    layout: Literal["turns", "log"] = "log" if rng.random() < 0.25 else "turns"
     return Prompt(history, scenarios()[name], layout, labels=trained(name))
 
 
-def draw_task(rng: Generator, longest: int) -> Bandit:
+def draw_task(rng: Generator, longest: int, arms: tuple[int, ...]) -> Bandit:
     """A bandit: mostly Bernoulli, with gaps of all sizes."""
-    horizon, k = int(rng.integers(5, longest + 1)), int(rng.choice(ARMS))
+    horizon, k = int(rng.integers(5, longest + 1)), int(rng.choice(arms))
     means: UniformMeans | Gap
-    if rng.random() < 0.15:
+    if rng.random() < 0.05:
         sd = float(rng.choice([0.5, 1.0, 2.0]))
         return Bandit(n_arms=k, horizon=horizon + 1, means=NormalMeans(sd=sd), noise=Gaussian(sd=sd))
     if rng.random() < 0.5:

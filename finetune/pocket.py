@@ -1,9 +1,9 @@
 """Trains `pocket`, the embedded model, from scratch: `python -m icrl.finetune.pocket OUT`.
 
 A small Qwen3 (about a million parameters) on the synthetic diaries of `corpus.py`, by transformers' Trainer. Training
-continues from the last checkpoint in OUT if there is one. The embeddings of all labels stay as they were drawn: the
-model has to carry a label from its context to its answer by that vector alone, so labels that it never saw in
-training work like those it did.
+continues from the last checkpoint in OUT if there is one. The embeddings of all labels stay as they were drawn, in a
+subspace that one attention head can carry: the model has to bring a label from its context to its answer by that
+vector alone, so labels that it never saw in training work like those it did.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from icrl.prompts import scenarios
 from icrl.prompts.scenario import REWARDS
 
 WINDOW = 16_384
+IDENTITY = 48
+"""Dimensions of the embedding that tell one label from another."""
 Batch = dict[str, torch.Tensor]
 
 
@@ -55,11 +57,11 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=128,
-        intermediate_size=384,
+        intermediate_size=256,
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=4,
-        head_dim=32,
+        head_dim=64,
         max_position_embeddings=WINDOW,
         tie_word_embeddings=True,
         initializer_range=0.05,
@@ -69,9 +71,16 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     )
     model = Qwen3ForCausalLM(config)
     embedding = model.model.embed_tokens.weight
-    torch.nn.init.normal_(embedding, std=0.1)  # wide enough that a frozen label can win its place before all others
     words = [label for story in scenarios().values() for label in story.labels]
     frozen = torch.tensor([tokenizer.encode(word, add_special_tokens=False)[0] for word in words])
+    with torch.no_grad():
+        embedding.normal_(std=0.05)
+        embedding[frozen] = 0.12  # what all labels share
+        embedding[frozen, :IDENTITY] = torch.randn(len(frozen), IDENTITY) / IDENTITY**0.5
+        model.model.norm.weight.fill_(2.0)  # else even a mean of a few labels would drown among all other tokens
+        for layer in model.model.layers:  # sharper attention from the start: copying is learnt much sooner
+            layer.self_attn.q_norm.weight.fill_(1.5)
+            layer.self_attn.k_norm.weight.fill_(1.5)
     embedding.register_hook(lambda grad: grad.index_fill(0, frozen.to(grad.device), 0.0))
     return model
 
@@ -87,9 +96,10 @@ def train(out: Path, steps: int, seed: int, save_every: int) -> None:
         per_device_train_batch_size=1,  # one item is one whole batch
         learning_rate=2e-3,
         lr_scheduler_type="cosine",
-        warmup_steps=100,
+        warmup_steps=50,
         weight_decay=0.0,  # it would shrink the label embeddings that are to stay
         max_grad_norm=1.0,
+        adam_beta2=0.95,
         logging_steps=20,
         save_steps=save_every,
         save_total_limit=2,

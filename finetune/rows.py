@@ -26,7 +26,9 @@ class Row:
     labels: Tokens
 
 
-def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: int) -> Row:
+def stem_row(
+    writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: int, *, world: bool = False
+) -> Row:
     """All `steps` decisions of a raw history in one row; a log also ends with its question and the next answer.
 
     Args:
@@ -35,16 +37,18 @@ def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: i
         b: Which of them.
         teacher: [T] the teacher's arm at each step of this history; -1 for none.
         steps: How many steps are shown; a log needs the teacher's arm at step `steps` too.
+        world: Also learn what the world answers: to foresee the reward of an arm is to know its value.
     """
     names = _names(episodes)[b]
     head = writer.head(names)
     ids, labels = [head], [np.full(len(head), IGNORE, np.int32)]
     for t in range(steps):
         arm = int(episodes.arms[b, t])
-        answer, after = writer.step(names[arm], arm, float(episodes.rewards[b, t]))
+        answer, *told = writer.step(names[arm], names[arm], float(episodes.rewards[b, t]))
+        after = np.concatenate(told)
         ids += [answer, after]
-        labels += [_wanted(writer, names, int(teacher[t]), len(answer)), np.full(len(after), IGNORE, np.int32)]
-        if writer.turns:  # an answer also has to end
+        labels += [_wanted(writer, names, int(teacher[t]), len(answer)), after if world else np.full_like(after, IGNORE)]
+        if writer.turns and not world:  # an answer also has to end
             labels[-1][0] = after[0]
     if not writer.turns:
         _answer(writer, names, int(teacher[steps]), ids, labels)

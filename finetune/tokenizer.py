@@ -13,11 +13,11 @@ MARKERS = ("<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 TEMPLATE = (
     "{% for m in messages %}{% if m['role'] == 'assistant' %}<|assistant|>"
     "{% generation %}{{ m['content'] }}<|end|>{% endgeneration %}"
-    "{% else %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endif %}{% endfor %}"
+    "{% else %}<|{{ m['role'] }}|>{{ m['content'] }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-# A word with the space before it and the colon after it; an integer; the decimals of a number; punctuation; a break.
-_UNITS = r" ?[A-Za-z]+:?|:? ?-?\d+|\.\d+|\n| ?[^\sA-Za-z\d]+|\s+"
+# A reward; a word with the space before it and the colon after it; an integer; decimals; a break; punctuation.
+_UNITS = r": reward -?\d+| ?[A-Za-z]+:?|:? ?-?\d+|\.\d+|\n| ?[^\sA-Za-z\d]+|\s+"
 
 
 def build(texts: Iterable[str], window: int, vocabulary: int = 1792) -> PreTrainedTokenizerFast:
@@ -27,7 +27,9 @@ def build(texts: Iterable[str], window: int, vocabulary: int = 1792) -> PreTrain
         ValueError: A label did not become one token.
     """
     words = [label for story in scenarios().values() for label in story.labels]
-    numbers = [f"{lead}{n}" for lead in (" ", " -", ": ", ": -") for n in range(10)] + [f".{n:02d}" for n in range(100)]
+    numbers = [f"{lead}{n}" for lead in (" ", " -", ": ", ": -", ": reward ", ": reward -") for n in range(10)] + [
+        f".{n:02d}" for n in range(100)
+    ]
     counts = [f"{lead}{n}" for lead in (" ", ": ") for n in range(201)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

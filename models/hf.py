@@ -85,7 +85,8 @@ class TransformersModel:
         batch = tuple(q.choices or () for q in queries)
         temperature = np.array([[q.temperature] for q in queries])
         logits, reused = self._read(keys, [q.ids for q in queries])
-        root, logp, raw = logits, np.zeros((1, 1)), np.zeros((1, 1))
+        logp, raw = np.zeros((2, len(batch), max(map(len, batch))))
+        root = logits
         for level in levels(batch):
             logits = root
             if any(level.paths):
@@ -97,9 +98,9 @@ class TransformersModel:
             raw = raw + along(shown - norm.cpu().numpy(), level.child)
             shown[~level.live.any(axis=1)] = 0.0
             logp = logp + along(policy(shown, temperature), level.child)
-        mass = np.exp(raw).sum(axis=1).tolist()
+        mass = [float(np.exp(row[: len(c)]).sum()) for row, c in zip(raw, batch, strict=True)]
         usage = [(len(q.ids) - n, n, 0) for q, n in zip(queries, reused, strict=True)]
-        return [Answer(u, row[: len(c)], m) for u, row, m, c in zip(usage, np.asarray(logp), mass, batch, strict=True)]
+        return [Answer(u, row[: len(c)], m) for u, row, m, c in zip(usage, logp, mass, batch, strict=True)]
 
     def _write(self, keys: tuple[object, ...], queries: Sequence[Query]) -> list[Answer]:
         """Samples tokens, in lockstep until every row has ended."""
@@ -129,10 +130,12 @@ class TransformersModel:
         read = np.array([lanes.common(row, ids) for row, ids in enumerate(prompts)])
         lanes.rewind(read)
         ids, positions, sees = lanes.add([ids[n:] for ids, n in zip(prompts, read, strict=True)])
-        return self.forward(ids, positions, sees, lanes), read.tolist()
+        logits = self.forward(ids, positions, sees, lanes)
+        self.lanes.append(lanes)  # only now: what was interrupted half-read is forgotten
+        return logits, read.tolist()
 
     def _find(self, keys: tuple[object, ...]) -> Lanes:
-        """The batch that has read these conversations, moved to the end of the list; or a new one."""
+        """The batch that has read these conversations, taken out of the list; or a new one."""
         found = next((x for x in self.lanes if set(keys) <= set(x.keys)), None) if self.reuses else None
         if found is None:
             found = Lanes(keys, self.model.config.get_text_config().num_hidden_layers)
@@ -141,7 +144,6 @@ class TransformersModel:
             if found.keys != keys:
                 where = {key: row for row, key in enumerate(found.keys)}
                 found.take(np.array([where[key] for key in keys]))
-        self.lanes.append(found)
         return found
 
     def forward(self, ids: torch.Tensor, positions: torch.Tensor, sees: torch.Tensor, lanes: Lanes) -> torch.Tensor:

@@ -60,15 +60,24 @@ class Writer:
         texts = (chat.begin + before, *lines, rest + chat.opened + opening)
         return np.concatenate([self.encode(text) for text in texts])
 
-    def step(self, text: str, arm: int, reward: float) -> tuple[Tokens, Tokens]:
-        """What a step adds to a raw history: the answer, and all up to where the next answer (or tail) starts."""
-        story = self.prompt.scenario
-        if self.turns:
-            said = story.feedback.format(reward=number(reward, self.public)) if arm >= 0 else story.forfeit
-            return self.encode(text), self.encode(self.chat.after + said + self.chat.answer)
-        if arm < 0:
-            return self.encode(story.lost), self.encode("")
-        return self.encode(text), self.encode(story.line.format(reward=number(reward, self.public)))
+    def step(self, text: str, name: str | None, reward: float) -> tuple[Tokens, ...]:
+        """What a step adds to a raw history: the answer, and all up to where the next answer (or tail) starts.
+
+        Args:
+            text: What the model answered; a log shows only what was pulled.
+            name: Label of the arm that was pulled; None where the step was forfeited.
+            reward: Of that pull.
+        """
+        story, chat = self.prompt.scenario, self.chat
+        if not self.turns:
+            if name is None:
+                return self.encode(story.lost), self.encode("")
+            return self.encode(name), self.encode(story.line.format(reward=number(reward, self.public)))
+        if name is None:
+            return self.encode(text), self.encode(chat.after + story.forfeit + chat.answer)
+        before, _, rest = story.feedback.partition("{label}")
+        rest = rest.format(reward=number(reward, self.public)) + chat.answer
+        return self.encode(text), self.encode(chat.after + before), self.encode(name), self.encode(rest)
 
     def summary(self, name: str, pulls: int, mean: float) -> tuple[Tokens, Tokens]:
         """The line of one arm in a summary; the mean has two decimals."""
@@ -98,9 +107,9 @@ class Writer:
         answer = len(self.encode(widest[-1])) if self.prompt.answer == "direct" else self.prompt.max_tokens
         numbers = (0.0, 1.0) if self.public.reward == "bernoulli" else (-99.99, 99.99)
         if self.prompt.append_only:
-            arms = (0,) if self.prompt.answer == "direct" else (0, -1)  # a forfeited step may be the longer one
-            after = max(sum(map(len, self.step("", arm, x))) for arm in arms for x in numbers)
-            body = self.public.horizon * (answer + after)
+            pulled = (widest[-1], None) if self.prompt.answer == "free" else (widest[-1],)  # None may be the longer one
+            told = max(sum(map(len, self.step("", name, x))) for name in pulled for x in numbers)
+            body = self.public.horizon * (told + (answer if self.turns else 0))
         else:
             body = sum(len(self.encode(w)) for w in widest) + k * len(self.summary("", self.public.horizon, -99.99)[1])
         return len(self.head(widest)) + body + len(self.tail()) + answer + 1

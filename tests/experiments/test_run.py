@@ -8,7 +8,7 @@ import pytest
 
 from icrl.agents import rollout
 from icrl.experiments import Experiment, load, run
-import icrl.experiments.run as run_module  # the module: `run` is also a function
+from icrl.experiments import runner
 from icrl.experiments.store import Store
 
 PLAN = {
@@ -105,7 +105,7 @@ def test_a_changed_experiment_is_refused(tmp_path):
 
 
 def test_a_changed_model_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "identity", lambda agent: "old")
+    monkeypatch.setattr(runner, "identity", lambda agent: "old")
     run(plan(agents={"ucb": "UCB"}), tmp_path)
     monkeypatch.undo()
     with pytest.raises(ValueError, match="is not what it was when"):

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from icrl.envs import Public
+from icrl.finetune.tokenizer import MARKERS, build
+from icrl.prompts import Chat, Prompt, Writer, scenarios
+
+COINS, NUMBERS = (Public("bandit", 5, 100, family) for family in ("bernoulli", "gaussian"))
+
+
+def ids(tokenizer, text):
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
+@pytest.mark.parametrize("story", sorted(scenarios()))
+def test_every_label_is_one_token_of_its_own(story, tokenizer):
+    found = [ids(tokenizer, label) for label in scenarios()[story].labels]
+    assert all(len(tokens) == 1 for tokens in found)
+    assert len({tokens[0] for tokens in found}) == len(found)
+
+
+def test_every_marker_is_one_token(tokenizer):
+    assert [len(ids(tokenizer, marker)) for marker in MARKERS] == [1] * len(MARKERS)
+    assert tokenizer.eos_token == "<|end|>" and tokenizer.pad_token == "<|pad|>"
+
+
+@pytest.mark.parametrize("layout", ["turns", "log"])
+@pytest.mark.parametrize("story", sorted(scenarios()))
+def test_a_raw_step_has_at_most_nine_tokens(story, layout, tokenizer):
+    for public, rewards in ((COINS, (0.0, 1.0)), (NUMBERS, np.linspace(-9.99, 9.99, 400))):
+        writer = Writer(Prompt(scenario=story, layout=layout), public, tokenizer, Chat.of(tokenizer))
+        for reward in rewards:
+            answer, after = writer.step(writer.prompt.words[0], writer.prompt.words[0], float(reward))
+            assert len(answer) == 1 and 1 + len(after) <= 9
+
+
+def test_any_text_can_be_written(tokenizer):
+    for text in ("Ünïcode, 木 and \t tabs", "a" * 50, "\x00\x7f", "1234567.89", " two  spaces "):
+        assert tokenizer.decode(ids(tokenizer, text)) == text
+
+
+@pytest.mark.parametrize("story", sorted(scenarios()))
+def test_texts_of_the_scenarios_survive(story, tokenizer):
+    for text in scenarios()[story].model_dump(exclude={"labels"}).values():
+        assert tokenizer.decode(ids(tokenizer, text)) == text
+
+
+def test_the_template_is_the_chat(tokenizer):
+    talk = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "u"},
+        {"role": "assistant", "content": "a"},
+        {"role": "user", "content": "v"},
+    ]
+    text = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+    assert text == "<|system|>s<|end|><|user|>u<|end|><|assistant|>a<|end|><|user|>v<|end|><|assistant|>"
+    assert Chat.of(tokenizer).after == "<|end|><|user|>"
+
+
+def test_too_small_a_vocabulary_is_refused():
+    with pytest.raises(ValueError, match="vocabulary: 400 entries are too few"):
+        build(["hello"], 100, vocabulary=400)

@@ -1,0 +1,94 @@
+"""Tiny random models of the kinds of attention that occur, and an uncached reference to compare with."""
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from icrl.models.hf import TransformersModel
+
+VOCABULARY, WINDOW = 300, 512
+SIZE = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
+BLOCK = SIZE | dict(intermediate_size=48, num_key_value_heads=2, max_position_embeddings=WINDOW)
+SLIDING = BLOCK | dict(sliding_window=16, head_dim=8)
+
+KINDS = {  # kind: (configuration, attention)
+    "qwen3": lambda: (hf.Qwen3Config(**BLOCK, head_dim=8), "sdpa"),
+    "llama": lambda: (hf.LlamaConfig(**BLOCK), "sdpa"),
+    "llama-eager": lambda: (hf.LlamaConfig(**BLOCK), "eager"),
+    "gpt2": lambda: (hf.GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=WINDOW), "sdpa"),
+    "mistral-sliding": lambda: (hf.MistralConfig(**SLIDING), "sdpa"),
+    "gemma3-mixed": lambda: (
+        hf.Gemma3TextConfig(**SLIDING, layer_types=["sliding_attention", "full_attention"]),
+        "sdpa",
+    ),
+}
+KEEPS_A_CACHE = ("qwen3", "llama", "llama-eager", "gpt2")
+
+
+def build(config, attention="sdpa"):
+    """A random float32 model, wide enough awake that its answers differ."""
+    torch.manual_seed(0)
+    model = hf.AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(std=0.3)
+    return model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A function from a kind to a served model with nothing in its cache; weights are built once."""
+    known = {}
+
+    def make(kind, **fields):
+        if kind not in known:
+            known[kind] = build(*KINDS[kind]())
+        return TransformersModel(kind, known[kind], None, **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def speaking(tokenizer):
+    """A model for the tokenizer of the prompts."""
+    config = hf.Qwen3Config(**BLOCK | dict(vocab_size=len(tokenizer), max_position_embeddings=4096), head_dim=8)
+    model = build(config)
+    return lambda **fields: TransformersModel("tiny", model, tokenizer, **fields)
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """(logp of each choice, mass) by brute force: one row, no cache, every path by itself."""
+
+    def answer(model, query):
+        known = {}
+
+        def logits(path):
+            if path not in known:
+                with torch.inference_mode():
+                    ids = torch.tensor([[*query.ids.tolist(), *path]])
+                    out = model(input_ids=ids, use_cache=False).logits[0].double()
+                for i in range(len(path) + 1):
+                    known[path[: len(path) - i]] = out[-1 - i]
+            return known[path]
+
+        choices = query.choices
+        for choice in choices:
+            logits(choice[:-1])
+        logp, raw = np.zeros(len(choices)), np.zeros(len(choices))
+        for c, choice in enumerate(choices):
+            for i, token in enumerate(choice):
+                children = sorted({other[i] for other in choices if other[:i] == choice[:i]})
+                if len(children) > 1:
+                    row = logits(choice[:i])
+                    raw[c] += row.log_softmax(0)[token]
+                    logp[c] += (row[children] / query.temperature).log_softmax(0)[children.index(token)]
+        return logp, np.exp(raw).sum()
+
+    return answer

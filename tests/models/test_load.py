@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pytest
+from icrl.models import Query, load_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, speaking):
+    """A saved model with its tokenizer."""
+    path, served = tmp_path_factory.mktemp("models") / "tiny", speaking()
+    served.model.save_pretrained(path)
+    served.tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def asked():
+    return [Query(np.arange(5, 40, dtype=np.int32), 0, ((50, 4), (60, 4), (60, 61, 4)))]
+
+
+class TestFolder:
+    def test_round_trip(self, folder, speaking, asked):
+        loaded = load_model(str(folder))
+        (before,), (after,) = speaking().ask(asked), loaded.ask(asked)
+        assert after.logp == pytest.approx(before.logp, abs=1e-6) and after.mass == pytest.approx(before.mass)
+        assert loaded.window == 4096 and loaded.tokenizer.chat_template == speaking().tokenizer.chat_template
+
+    def test_facts_tell_models_apart(self, folder):
+        one, half = load_model(str(folder)), load_model(str(folder), dtype="bfloat16")
+        other = load_model(str(folder), chat_template="{{ messages[0].content }}")
+        assert one.facts == load_model(str(folder)).facts
+        assert all(isinstance(v, str) and v for v in one.facts.values())
+        assert one.facts["dtype"] == "torch.float32" and half.facts["dtype"] == "torch.bfloat16"
+        assert {k for k in one.facts if one.facts[k] != other.facts[k]} == {"template"}
+
+    def test_the_revision_is_a_hash_of_the_weights(self, folder, tmp_path, speaking):
+        served = speaking()
+        first = load_model(str(folder)).facts["revision"]
+        served.model.generation_config.temperature = None
+        served.model.save_pretrained(tmp_path / "same")
+        served.tokenizer.save_pretrained(tmp_path / "same")
+        assert load_model(str(tmp_path / "same")).facts["revision"] == first
+
+    def test_it_is_in_evaluation_mode(self, folder):
+        assert not load_model(str(folder)).model.training
+
+
+class TestTemplate:
+    text = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+
+    def test_as_text(self, folder):
+        assert load_model(str(folder), chat_template=self.text).tokenizer.chat_template == self.text
+
+    def test_as_a_file(self, folder, tmp_path):
+        file = tmp_path / "chat.jinja"
+        file.write_text(self.text)
+        assert load_model(str(folder), chat_template=str(file)).tokenizer.chat_template == self.text
+
+
+class TestErrors:
+    @pytest.mark.parametrize("name", ["./no/such/model", "/no/such/model", "~/no-such-model", "."])
+    def test_a_path_that_is_not_there(self, name, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ValueError, match="model: no model at .*give 'pocket', a folder .* or a name on the hub"):
+            load_model(name)
+
+    def test_a_folder_without_a_model(self, tmp_path):
+        with pytest.raises(ValueError, match=f"model: no model at {tmp_path}"):
+            load_model(str(tmp_path))
+
+    def test_a_name_that_the_hub_does_not_give(self):
+        """The tests are offline, so the hub gives nothing."""
+        with pytest.raises(ValueError, match="model: 'nobody/nothing' is neither a folder .* nor one that the hub gives"):
+            load_model("nobody/nothing")
+
+    def test_a_configuration_that_says_nothing(self, tmp_path):
+        (tmp_path / "config.json").write_text(json.dumps({}))
+        with pytest.raises(ValueError, match="model"):
+            load_model(str(tmp_path))
+
+    def test_weights_are_read_from_safetensors_only(self, folder, tmp_path):
+        """A pickle can run anything."""
+        for file in folder.iterdir():
+            if file.suffix != ".safetensors":
+                (tmp_path / file.name).write_bytes(file.read_bytes())
+        (tmp_path / "pytorch_model.bin").write_bytes(b"not to be opened")
+        with pytest.raises(ValueError, match="model: .*safetensors"):
+            load_model(str(tmp_path))
