@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from icrl.agents.base import AnyAgent
-from icrl.envs.episodes import Episodes
+from icrl.envs.episodes import Episodes, join
 from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Truth, View, take
 
 ROWS = 4096  # rows of classical agents that move together: enough to hide numpy's call costs, small enough for caches
@@ -111,8 +111,6 @@ def rollout(
         for group in batches(wanted, agent.block, batch)
     ]
     found = np.concatenate([p.episode for p in parts])
-    from icrl.envs.episodes import join
-
     whole = join(parts) if len(parts) > 1 else parts[0]
     if np.array_equal(found, wanted):
         return whole

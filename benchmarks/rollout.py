@@ -41,7 +41,9 @@ def one_by_one(agent: icrl.LLMAgent, seed: int, episodes: int = 2) -> float:
         chat = [{"role": "system", "content": story.instructions(names, task.public)}]
         chat.append({"role": "user", "content": story.first})
         for _ in range(HORIZON):
-            prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+            prompt = tokenizer.apply_chat_template(
+                chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )
             ids = model.generate(**prompt, max_new_tokens=1, do_sample=False)
             said = tokenizer.decode(ids[0, -1:])
             arm = names.index(said) if said in names else 0
@@ -83,7 +85,9 @@ def main() -> None:
     lockstep(agent, seed=99)  # warm-up
     pairs = [(lockstep(agent, seed), one_by_one(agent, seed)) for seed in range(3)]
     fast, slow = (statistics.median(column) for column in zip(*pairs, strict=True))
-    early, late, share = (statistics.median(column) for column in zip(*(added(agent, s) for s in range(5)), strict=True))
+    early, late, share = (
+        statistics.median(column) for column in zip(*(added(agent, s) for s in range(5)), strict=True)
+    )
     found = {
         "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, no GPU",
         "torch": torch.__version__,

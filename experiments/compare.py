@@ -51,7 +51,7 @@ def compare(
     Returns:
         One row per agent. `regret` is the final pseudo-regret, with its interval; `suffix_failure`, `min_frac`,
         `greedy_frac`, `best_fraction` (pulls of a best arm), `best_at_end`, `median_reward`, `coverage`, `invalid` and
-        `mass` are means over episodes (see `icrl.metrics`), NaN where the run has no such column. `diff` is the mean
+        `mass` summarise all episodes (see `icrl.metrics`), NaN where the run has no such column. `diff` is the mean
         paired difference of the final pseudo-regret, with its interval; `p` tests it by a paired t-test, because
         the mean is what `diff` reports (a sign test where all differences are equal); `p_suffix` tests the suffix
         failures by McNemar's exact test. Both are Holm-adjusted over the rows, and NaN for the baseline.

@@ -78,7 +78,7 @@ class Experiment(Spec):
     def build_agent(self, name: str) -> AnyAgent:
         """One of the agents; a model is loaded here."""
         spec = self.agents[name]
-        fields = {"type": spec} if isinstance(spec, str) else dict(spec)
+        fields: dict[str, Any] = {"type": spec} if isinstance(spec, str) else dict(spec)
         if "model" in fields:
             loading = {key: fields[key] for key in _LOADING if key in fields}
             prompt = checked(Prompt, fields.get("prompt", {}))

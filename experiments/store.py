@@ -166,7 +166,8 @@ class Store:
 
     def add_episodes(self, agent: str, played: Episodes) -> None:
         """Whole episodes, in one transaction."""
-        ended = np.where(played.terminated, TERMINATED, TRUNCATED).tolist()
+        over = np.zeros(len(played)) if played.terminated is None else played.terminated
+        ended = np.where(over, TERMINATED, TRUNCATED).tolist()
         rows = []
         for b, (episode, length) in enumerate(zip(played.episode.tolist(), played.lengths.tolist(), strict=True)):
             blobs = (np.ascontiguousarray(c[b, :length]).tobytes() for c in (played.arms, played.rewards, played.gap))

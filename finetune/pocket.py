@@ -115,7 +115,7 @@ def train(out: Path, steps: int, seed: int, save_every: int) -> None:
     (out / "model" / "training.json").write_text(json.dumps({"steps": steps, "seed": seed, "log": log}, indent=1))
 
 
-class InOrder(Trainer):
+class InOrder(Trainer):  # type: ignore[misc]  # transformers counts as untyped
     """Batch i at step i (the corpus is shuffled by construction), and logits only where something is learnt."""
 
     def compute_loss(self, model: Any, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:

@@ -26,9 +26,7 @@ class Row:
     labels: Tokens
 
 
-def stem_row(
-    writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: int, *, world: bool = False
-) -> Row:
+def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: int, *, world: bool = False) -> Row:
     """All `steps` decisions of a raw history in one row; a log also ends with its question and the next answer.
 
     Args:
@@ -47,7 +45,10 @@ def stem_row(
         answer, *told = writer.step(names[arm], names[arm], float(episodes.rewards[b, t]))
         after = np.concatenate(told)
         ids += [answer, after]
-        labels += [_wanted(writer, names, int(teacher[t]), len(answer)), after if world else np.full_like(after, IGNORE)]
+        labels += [
+            _wanted(writer, names, int(teacher[t]), len(answer)),
+            after if world else np.full_like(after, IGNORE),
+        ]
         if writer.turns and not world:  # an answer also has to end
             labels[-1][0] = after[0]
     if not writer.turns:

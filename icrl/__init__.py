@@ -30,8 +30,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "UCB",
     "Bandit",
-    "EpsilonGreedy",
     "Episodes",
+    "EpsilonGreedy",
     "Greedy",
     "LLMAgent",
     "Prompt",

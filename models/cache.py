@@ -17,12 +17,12 @@ from transformers.cache_utils import Cache, DynamicLayer
 from icrl.models.base import Tokens
 
 
-class GrowingLayer(DynamicLayer):
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers counts as untyped
     """One layer's keys and values [R, heads, columns, d] at the front of larger buffers."""
 
     def __init__(self) -> None:
         """Empty; shapes and types come with the first states."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.columns = 0
         self.room: list[torch.Tensor] = []
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import stats
+
 from icrl.agents import UCB, EpsilonGreedy, Greedy, ThompsonSampling, Uniform, rollout
 from icrl.envs import Bandit, Choice, Fixed, Gap, Gaussian, Outcome, Public, View, make
-from scipy import stats
 
 ROWS = 2560  # ten blocks
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from icrl.agents import replay, rollout
 from icrl.agents.rollout import identity
 from icrl.envs import Bandit, Gap, Gaussian, Public, UniformMeans
@@ -51,7 +52,7 @@ class TestContract:
         agent.check(public)
         names = agent.names(public, episodes, 0)
         assert names is None or [len(row) for row in names] == [public.n_arms] * len(episodes)
-        state, choice = agent.act(agent.start(public, names, episodes, 0), world.view(world.start(episodes, 0)))
+        _state, choice = agent.act(agent.start(public, names, episodes, 0), world.view(world.start(episodes, 0)))
         r, k = len(episodes), public.n_arms
         assert choice.arm.shape == (r, 1) and choice.arm.dtype == np.int64
         assert ((choice.arm >= -1) & (choice.arm < k)).all()

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from scipy import stats
+
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import Public, make, tape
 from icrl.envs.tape import Stream
 from icrl.prompts import Prompt
-from scipy import stats
 
 TASK = make("bernoulli-hard", horizon=8)
 
@@ -172,7 +173,10 @@ class TestCost:
         model = fakes.FakeModel(counting)
         new = []
         rollout(
-            LLMAgent(model), make("bernoulli-hard", horizon=30), episodes=8, on_step=lambda s: new.append(len(counting.encoded))
+            LLMAgent(model),
+            make("bernoulli-hard", horizon=30),
+            episodes=8,
+            on_step=lambda s: new.append(len(counting.encoded)),
         )
         per_step = np.diff(new)
         assert per_step[3:].sum() == 0, "all pieces are known by then"

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from icrl.agents import UCB, LLMAgent, Uniform, replay, rollout
 from icrl.agents.rollout import collect, identity, play
 from icrl.envs import make
@@ -14,13 +15,13 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
-            (dict(episodes=0), "episodes"),
-            (dict(episodes=-3), "episodes"),
-            (dict(episodes=[]), "episodes"),
-            (dict(episodes=[1, -1]), "episodes"),
-            (dict(episodes=[1, 2, 1]), "episodes.*distinct"),
-            (dict(seed=-1), "seed.*-1"),
-            (dict(batch=0), "batch.*0"),
+            ({"episodes": 0}, "episodes"),
+            ({"episodes": -3}, "episodes"),
+            ({"episodes": []}, "episodes"),
+            ({"episodes": [1, -1]}, "episodes"),
+            ({"episodes": [1, 2, 1]}, "episodes.*distinct"),
+            ({"seed": -1}, "seed.*-1"),
+            ({"batch": 0}, "batch.*0"),
         ],
         ids=str,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from icrl.agents import UCB, rollout
 from icrl.envs import Instances, Truth, UniformMeans
 from icrl.envs.bandit import BanditState
@@ -47,7 +48,9 @@ def looked(fakes, world, agent):
     return found
 
 
-@pytest.mark.parametrize("name", ["uniform", "epsilon-greedy", "ucb1", "thompson", "llm-turns", "llm-summary", "llm-retry"])
+@pytest.mark.parametrize(
+    "name", ["uniform", "epsilon-greedy", "ucb1", "thompson", "llm-turns", "llm-summary", "llm-retry"]
+)
 def test_no_truth_is_reachable(name, fakes, tokenizer, world):
     assert looked(fakes, world, fakes.agent(name, tokenizer)) == []
 
@@ -87,7 +90,17 @@ def test_the_search_finds_what_is_hidden(what, fakes, world):
     assert looked(fakes, world, Cheat(UCB(), secrets[what]))
 
 
-NAMES = ("uniform", "greedy", "epsilon-greedy", "ucb1", "ucb-constant", "thompson", "llm-turns", "llm-log", "llm-summary")
+NAMES = (
+    "uniform",
+    "greedy",
+    "epsilon-greedy",
+    "ucb1",
+    "ucb-constant",
+    "thompson",
+    "llm-turns",
+    "llm-log",
+    "llm-summary",
+)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "llm-retry", "llm-resample"])

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+
 from icrl.agents import Uniform, rollout
 from icrl.envs import Bandit, Bernoulli, Fixed, Gap, Gaussian, NormalMeans, UniformMeans
 from icrl.envs.types import take
-from scipy import stats
 
 GAP = Gap(best=0.6, gap=0.2)
 
@@ -143,32 +144,32 @@ class TestSteps:
 
 
 BAD = {
-    "horizon 0": (dict(horizon=0), "horizon"),
-    "one arm": (dict(n_arms=1), "n_arms"),
-    "half an arm": (dict(n_arms=2.5), "n_arms"),
-    "negative sd": (dict(noise=dict(kind="gaussian", sd=-1.0)), "noise.gaussian.sd"),
-    "sd of zero": (dict(noise=dict(kind="gaussian", sd=0.0)), "noise.gaussian.sd"),
-    "sd not a number": (dict(noise=dict(kind="gaussian", sd=float("nan"))), "noise.gaussian.sd"),
-    "unknown noise": (dict(noise=dict(kind="cauchy")), "noise"),
-    "Bernoulli mean above 1": (dict(means=dict(kind="gap", best=1.1, gap=0.2)), r"\[0, 1\].*\[0.9, 1.1\]"),
-    "Bernoulli mean below 0": (dict(means=dict(kind="gap", best=0.1, gap=0.2)), r"\[0, 1\].*\[-0.1, 0.1\]"),
-    "Bernoulli means from a normal": (dict(means=dict(kind="normal")), r"\[0, 1\]"),
-    "Bernoulli means too wide": (dict(means=dict(kind="uniform", low=-1)), r"\[0, 1\]"),
-    "mean not a number": (dict(means=dict(kind="gap", best=float("nan"), gap=0.2)), "means.gap.best"),
-    "infinite mean": (dict(means=dict(kind="fixed", values=(0.5, float("inf")))), "means.fixed.values.1"),
-    "negative gap": (dict(means=dict(kind="gap", best=0.5, gap=-0.2)), "means.gap.gap"),
-    "bounds crossed": (dict(means=dict(kind="uniform", low=0.7, high=0.2)), "low=0.7.*high=0.2"),
-    "bounds equal": (dict(means=dict(kind="uniform", low=0.7, high=0.7)), "low=0.7.*high=0.7"),
-    "too few fixed means": (dict(means=dict(kind="fixed", values=(0.5,))), "1 entries.*n_arms is 2"),
-    "too many fixed means": (dict(means=dict(kind="fixed", values=(0.5, 0.1, 0.2))), "3 entries.*n_arms is 2"),
-    "unknown field": (dict(n_arm=3), "'n_arm'.*did you mean 'n_arms'.*horizon"),
-    "unknown field within": (dict(means=dict(kind="gap", best=0.5, gap=0.2, worst=0.1)), "means.gap.*worst"),
+    "horizon 0": ({"horizon": 0}, "horizon"),
+    "one arm": ({"n_arms": 1}, "n_arms"),
+    "half an arm": ({"n_arms": 2.5}, "n_arms"),
+    "negative sd": ({"noise": {"kind": "gaussian", "sd": -1.0}}, "noise.gaussian.sd"),
+    "sd of zero": ({"noise": {"kind": "gaussian", "sd": 0.0}}, "noise.gaussian.sd"),
+    "sd not a number": ({"noise": {"kind": "gaussian", "sd": float("nan")}}, "noise.gaussian.sd"),
+    "unknown noise": ({"noise": {"kind": "cauchy"}}, "noise"),
+    "Bernoulli mean above 1": ({"means": {"kind": "gap", "best": 1.1, "gap": 0.2}}, r"\[0, 1\].*\[0.9, 1.1\]"),
+    "Bernoulli mean below 0": ({"means": {"kind": "gap", "best": 0.1, "gap": 0.2}}, r"\[0, 1\].*\[-0.1, 0.1\]"),
+    "Bernoulli means from a normal": ({"means": {"kind": "normal"}}, r"\[0, 1\]"),
+    "Bernoulli means too wide": ({"means": {"kind": "uniform", "low": -1}}, r"\[0, 1\]"),
+    "mean not a number": ({"means": {"kind": "gap", "best": float("nan"), "gap": 0.2}}, "means.gap.best"),
+    "infinite mean": ({"means": {"kind": "fixed", "values": (0.5, float("inf"))}}, "means.fixed.values.1"),
+    "negative gap": ({"means": {"kind": "gap", "best": 0.5, "gap": -0.2}}, "means.gap.gap"),
+    "bounds crossed": ({"means": {"kind": "uniform", "low": 0.7, "high": 0.2}}, "low=0.7.*high=0.2"),
+    "bounds equal": ({"means": {"kind": "uniform", "low": 0.7, "high": 0.7}}, "low=0.7.*high=0.7"),
+    "too few fixed means": ({"means": {"kind": "fixed", "values": (0.5,)}}, "1 entries.*n_arms is 2"),
+    "too many fixed means": ({"means": {"kind": "fixed", "values": (0.5, 0.1, 0.2)}}, "3 entries.*n_arms is 2"),
+    "unknown field": ({"n_arm": 3}, "'n_arm'.*did you mean 'n_arms'.*horizon"),
+    "unknown field within": ({"means": {"kind": "gap", "best": 0.5, "gap": 0.2, "worst": 0.1}}, "means.gap.*worst"),
 }
 
 
 @pytest.mark.parametrize(("fields", "says"), BAD.values(), ids=BAD)
 def test_bad_input_is_refused_by_name(fields, says):
-    good = dict(n_arms=2, horizon=10, means=dict(kind="gap", best=0.6, gap=0.2), noise=Bernoulli())
+    good = {"n_arms": 2, "horizon": 10, "means": {"kind": "gap", "best": 0.6, "gap": 0.2}, "noise": Bernoulli()}
     with pytest.raises(ValueError, match=f"(?s){says}"):
         Bandit(**good | fields)
 

@@ -2,6 +2,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+
 from icrl.agents import Uniform, rollout
 from icrl.envs import Episodes, Public, join, make
 
@@ -10,7 +11,9 @@ def same(a: Episodes, b: Episodes) -> bool:
     assert a.columns().keys() == b.columns().keys()
     for name, column in a.columns().items():
         other = b.columns()[name]
-        assert column.dtype.kind == other.dtype.kind and np.array_equal(column, other, equal_nan=column.dtype.kind == "f")
+        assert column.dtype.kind == other.dtype.kind and np.array_equal(
+            column, other, equal_nan=column.dtype.kind == "f"
+        )
     return all(getattr(a, k) == getattr(b, k) for k in ("task", "agent", "seed", "public", "names"))
 
 
@@ -47,7 +50,9 @@ def test_full_has_every_column():
 
 
 class TestFiles:
-    @pytest.mark.parametrize("episodes", [full(), replace(full(), names=None, text=None, probs=None)], ids=["all", "few"])
+    @pytest.mark.parametrize(
+        "episodes", [full(), replace(full(), names=None, text=None, probs=None)], ids=["all", "few"]
+    )
     def test_round_trip(self, episodes, tmp_path):
         assert same(Episodes.load(episodes.save(tmp_path / "runs")), episodes)
 
@@ -106,7 +111,9 @@ class TestTables:
         table = full().to_pandas()
         assert len(table) == 7
         assert table["episode"].tolist() == [0] * 4 + [1] * 3 and table["t"].tolist() == [0, 1, 2, 3, 0, 1, 2]
-        assert table["reward"].to_numpy() == pytest.approx(full().rewards[full().lengths[:, None] > np.arange(4)], nan_ok=True)
+        assert table["reward"].to_numpy() == pytest.approx(
+            full().rewards[full().lengths[:, None] > np.arange(4)], nan_ok=True
+        )
         names = np.array(full().names)
         expected = ["" if a < 0 else names[e][a] for e, a in zip(table["episode"], table["arm"], strict=True)]
         assert table["label"].tolist() == expected and expected[4] == ""

@@ -1,4 +1,5 @@
 import pytest
+
 from icrl.envs import PRESETS, Bandit, make
 
 SMALL, LARGE = {"kind": "gap", "best": 0.6, "gap": 0.2}, {"kind": "gap", "best": 0.75, "gap": 0.5}

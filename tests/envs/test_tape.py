@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+
 from icrl.envs import tape
 from icrl.envs.tape import Stream
-from scipy import stats
 
 seeds = st.integers(0, 2**63)
 words = st.integers(0, 2**40)

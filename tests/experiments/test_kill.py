@@ -36,7 +36,9 @@ def stored(folder):
 
 def start(plan, folder):
     command = [sys.executable, "-m", "icrl", "run", str(plan), "--out", str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"COLUMNS": "200"})
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"COLUMNS": "200"}
+    )
 
 
 def test_kill_at_five_random_moments(tmp_path, assert_same_play):

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from icrl.agents import rollout
-from icrl.experiments import Experiment, load, run
-from icrl.experiments import runner
+from icrl.experiments import Experiment, load, run, runner
 from icrl.experiments.store import Store
 
 PLAN = {

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from icrl.agents import replay
 from icrl.finetune import corpus as corpus_module
 from icrl.finetune.corpus import ARMS, TEACHER, Corpus, draw_prompt, draw_task
@@ -66,7 +67,9 @@ class TestHeldOut:
             batch = corpus.batch(i)
             for row in batch:
                 shown |= set(row.ids.tolist()) | set(row.labels.tolist())
-        words = {name: [tokenizer.encode(w, add_special_tokens=False)[0] for w in held_out(name)] for name in scenarios()}
+        words = {
+            name: [tokenizer.encode(w, add_special_tokens=False)[0] for w in held_out(name)] for name in scenarios()
+        }
         for name, hidden in words.items():
             assert not shown & set(hidden), name
         known = [tokenizer.encode(w, add_special_tokens=False)[0] for name in scenarios() for w in trained(name)]
@@ -109,7 +112,7 @@ def test_labels_are_the_choices_of_the_teacher(tokenizer, watched):
     wrong = seen = 0
     for i in range(25):
         rows = corpus.batch(i)
-        player, task, seed, played = watched[-1]
+        _player, task, seed, played = watched[-1]
         prompt = draw_prompt(np.random.default_rng((3, i)))
         names = prompt.names(task.public, played.episode, seed)
         teacher = np.stack([choice.arm[:, 0] for choice in replay(TEACHER, played)], axis=1)

@@ -1,4 +1,5 @@
 import torch
+
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.heldout import held_out
 from icrl.finetune.pocket import Batches, new_model, new_tokenizer

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from icrl.agents import LLMAgent, Uniform, rollout
 from icrl.envs import Bandit, Gap, Gaussian, NormalMeans
 from icrl.finetune.rows import IGNORE, Row, pad, stem_row, summary_row

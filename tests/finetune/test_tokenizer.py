@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from icrl.envs import Public
 from icrl.finetune.tokenizer import MARKERS, build
 from icrl.prompts import Chat, Prompt, Writer, scenarios

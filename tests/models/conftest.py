@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+
 from icrl.models.hf import TransformersModel
 
 VOCABULARY, WINDOW = 300, 512
-SIZE = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
-BLOCK = SIZE | dict(intermediate_size=48, num_key_value_heads=2, max_position_embeddings=WINDOW)
-SLIDING = BLOCK | dict(sliding_window=16, head_dim=8)
+SIZE = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+BLOCK = SIZE | {"intermediate_size": 48, "num_key_value_heads": 2, "max_position_embeddings": WINDOW}
+SLIDING = BLOCK | {"sliding_window": 16, "head_dim": 8}
 
 KINDS = {  # kind: (configuration, attention)
     "qwen3": lambda: (hf.Qwen3Config(**BLOCK, head_dim=8), "sdpa"),
@@ -57,7 +58,7 @@ def tiny():
 @pytest.fixture(scope="session")
 def speaking(tokenizer):
     """A model for the tokenizer of the prompts."""
-    config = hf.Qwen3Config(**BLOCK | dict(vocab_size=len(tokenizer), max_position_embeddings=4096), head_dim=8)
+    config = hf.Qwen3Config(**BLOCK | {"vocab_size": len(tokenizer), "max_position_embeddings": 4096}, head_dim=8)
     model = build(config)
     return lambda **fields: TransformersModel("tiny", model, tokenizer, **fields)
 

@@ -5,13 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import make
 from icrl.models import Query
 from icrl.prompts import Prompt
 
 SHORT = ((10, 1), (20, 1), (30, 1))
-SHARED = ((10, 11, 1), (10, 12, 13, 1), (10, 12, 14, 1), (20, 1), (21, 11, 1))  # three nodes decide, the third at depth 2
+SHARED = (
+    (10, 11, 1),
+    (10, 12, 13, 1),
+    (10, 12, 14, 1),
+    (20, 1),
+    (21, 11, 1),
+)  # three nodes decide, the third at depth 2
 LATE = ((7, 8, 40, 1), (7, 8, 41, 1))  # nothing is decided at the prompt itself
 STEPS = 12
 
@@ -328,7 +335,9 @@ class TestAgentOnModel:
         head = len(agent.writer(self.task.public).head(runs.names[0]))
         assert (runs.usage[:, 1:, 1] >= head).all()
 
-    @pytest.mark.parametrize("prompt", [Prompt(), Prompt("summary"), Prompt(layout="log")], ids=["turns", "summary", "log"])
+    @pytest.mark.parametrize(
+        "prompt", [Prompt(), Prompt("summary"), Prompt(layout="log")], ids=["turns", "summary", "log"]
+    )
     def test_the_batch_changes_probabilities_by_rounding_only(self, prompt, speaking, fakes):
         task = fakes.Ending(n_arms=5, horizon=10, means={"kind": "uniform"})
         runs = [rollout(LLMAgent(speaking(), prompt), task, episodes=14, batch=batch) for batch in (14, 1, 7)]

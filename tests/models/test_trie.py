@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from icrl.models.trie import along, branches, levels, policy
 
 END = 9

@@ -1,15 +1,17 @@
 """Chat templates, with all those that TRL ships and a few that it does not."""
 
 import importlib.util
+import itertools
 import re
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from transformers.utils import chat_template_utils
+
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import Bandit, Gap
 from icrl.prompts import Chat, Prompt, Writer
-from transformers.utils import chat_template_utils
 
 FOLDER = Path(importlib.util.find_spec("trl").submodule_search_locations[0]) / "chat_templates"
 MULTIMODAL = {f"{name}{kind}" for name in ("idefics3", "llava_next", "smolvlm") for kind in ("", "_training")}
@@ -55,7 +57,7 @@ class TestEachTemplate:
     def test_a_stem_is_a_token_prefix_of_the_next(self, name, played):
         _, queries, _ = played(name)
         assert len(queries) == 6
-        for now, then in zip(queries, queries[1:], strict=False):
+        for now, then in itertools.pairwise(queries):
             assert then.ids[: len(now.ids)].tolist() == now.ids.tolist() and len(then.ids) > len(now.ids)
 
     def test_a_past_turn_holds_exactly_what_was_played(self, name, played):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from icrl.agents import LLMAgent
 from icrl.agents.rollout import play
 from icrl.envs import Bandit, Fixed, Gaussian

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from icrl.prompts import scenarios
 from icrl.prompts.parse import parse
 
@@ -49,7 +50,9 @@ def test_no_label_is_no_answer(text):
     assert parse(text, ("red", "blue", "green")) == -1
 
 
-@given(st.text(max_size=60), st.lists(st.text(min_size=1, max_size=6).map(str.strip).filter(bool), min_size=2, max_size=5))
+@given(
+    st.text(max_size=60), st.lists(st.text(min_size=1, max_size=6).map(str.strip).filter(bool), min_size=2, max_size=5)
+)
 def test_anything_can_be_read(text, words):
     assert -1 <= parse(text, words) < len(words)
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+
 from icrl.envs import make
 from icrl.prompts import Prompt, scenario, scenarios
-from scipy import stats
 
 PUBLIC = make("bernoulli-hard").public
 MANY = np.arange(2000)
@@ -51,7 +52,12 @@ class TestNames:
             assert len(set(row)) == 5 and set(row) <= set(prompt.words)
 
     def test_do_not_depend_on_how_the_history_is_told(self):
-        told = [Prompt(h, layout=y, answer=a) for h in ("raw", "summary") for y in ("turns", "log") for a in ("direct", "free")]
+        told = [
+            Prompt(h, layout=y, answer=a)
+            for h in ("raw", "summary")
+            for y in ("turns", "log")
+            for a in ("direct", "free")
+        ]
         assert len({prompt.names(PUBLIC, np.arange(9), 1) for prompt in told}) == 1
 
     def test_each_word_names_each_arm_equally_often(self):
@@ -83,7 +89,14 @@ class TestScenarios:
 
     @pytest.mark.parametrize(
         ("field", "value"),
-        [("history", "long"), ("layout", "poem"), ("answer", "shout"), ("on_failure", "cry"), ("retries", -1), ("max_tokens", 0)],
+        [
+            ("history", "long"),
+            ("layout", "poem"),
+            ("answer", "shout"),
+            ("on_failure", "cry"),
+            ("retries", -1),
+            ("max_tokens", 0),
+        ],
     )
     def test_bad_values_are_refused_by_name(self, field, value):
         with pytest.raises(ValueError, match=field):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import Bandit, Fixed, Gap, Gaussian, Public
 from icrl.prompts import Chat, Prompt, Writer, scenarios

@@ -1,0 +1,34 @@
+"""The examples run as they are."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from icrl.experiments import Experiment
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_scripts(script, tmp_path):
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "regret" in done.stdout
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_experiments_can_be_built(path):
+    plan = Experiment.load(path)
+    task = plan.build_task()
+    for name in plan.agents:
+        plan.build_agent(name).check(task.public)
+
+
+def test_the_demo_is_the_main_job():
+    plan = Experiment.load(EXAMPLES / "demo.yaml")
+    assert plan.task == "bernoulli-hard"
+    assert plan.episodes >= 64
+    histories = {spec["prompt"]["history"] for spec in plan.agents.values() if isinstance(spec, dict) and "model" in spec}
+    assert histories == {"raw", "summary"}
