@@ -49,7 +49,9 @@ def one_by_one(agent: icrl.LLMAgent, seed: int, episodes: int = 2) -> float:
             arm = names.index(said) if said in names else 0
             state, outcome, _ = task.step(state, np.array([[arm]]))
             chat.append({"role": "assistant", "content": names[arm]})
-            chat.append({"role": "user", "content": story.feedback.format(reward=f"{outcome.reward[0]:.0f}")})
+            chat.append(
+                {"role": "user", "content": story.feedback.format(label=names[arm], reward=f"{outcome.reward[0]:.0f}")}
+            )
     return episodes * HORIZON / (time.perf_counter() - begin)
 
 

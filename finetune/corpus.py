@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 
 from icrl.agents.base import AnyAgent
-from icrl.agents.classical import UCB, EpsilonGreedy, Greedy, ThompsonSampling, Uniform
+from icrl.agents.classical import UCB, EpsilonGreedy, ThompsonSampling, Uniform
 from icrl.agents.rollout import replay, rollout
 from icrl.envs import Bandit, Bernoulli, Episodes, Gap, Gaussian, NormalMeans, UniformMeans
 from icrl.envs.types import Ints
@@ -28,11 +28,10 @@ ARMS = (2, 3, 4, 5, 6, 8, 9, 10)
 """Numbers of arms; 7 is held out."""
 
 PLAYERS: tuple[tuple[float, AnyAgent], ...] = (
-    (0.4, UCB(c=0.25)),
-    (0.15, ThompsonSampling()),
-    (0.15, Greedy()),
-    (0.2, EpsilonGreedy(epsilon=0.3)),
-    (0.1, Uniform()),
+    (0.3, UCB(c=0.25)),
+    (0.1, ThompsonSampling()),
+    (0.25, EpsilonGreedy(epsilon=0.5)),
+    (0.35, Uniform()),
 )
 TEACHER = UCB(c=0.25)
 """Explores less than `UCB(c=1.0)`: its choices repeat, which a small model learns sooner."""
@@ -54,15 +53,15 @@ class Corpus:
     tokenizer: ChatTokenizer
     seed: int = 0
     longest: int = 100
-    warmup: int = 600
-    episodes: int = 64
+    warmup: int = 1500
+    episodes: int = 16
 
     def batch(self, i: int) -> list[Row]:
         """The rows of batch `i`."""
         rng = np.random.default_rng((self.seed, i))
-        prompt = draw_prompt(rng)
+        prompt = draw_prompt(rng, min(1.0, i / self.warmup))
         grown = min(1.0, i / self.warmup)
-        task = draw_task(rng, int(40 + grown * (self.longest - 40)), ARMS[: 4 + round(grown * (len(ARMS) - 4))])
+        task = draw_task(rng, int(25 + grown * (self.longest - 25)), ARMS[: 4 + round(grown * (len(ARMS) - 4))])
         player = PLAYERS[rng.choice(len(PLAYERS), p=[share for share, _ in PLAYERS])][1]
         writer = Writer(prompt, task.public, self.tokenizer, Chat.of(self.tokenizer))
         luck = len(EVALUATION_SEEDS) + int(rng.integers(2**40))
@@ -76,16 +75,16 @@ def _rows(writer: Writer, played: Episodes, teacher: Ints, rng: Generator) -> li
     """Raw: one row per episode; summary: two decisions of each."""
     everyone, last = range(len(played)), played.horizon - 1
     if writer.prompt.append_only:
-        return [stem_row(writer, played, b, teacher[b], last, world=True) for b in everyone]
+        return [stem_row(writer, played, b, teacher[b], last) for b in everyone]
     times = rng.integers(0, last + 1, (len(played), 2))
     return [summary_row(writer, played, b, teacher[b], int(t)) for b in everyone for t in times[b]]
 
 
-def draw_prompt(rng: Generator) -> Prompt:
-    """Scenario, history and layout of a batch."""
+def draw_prompt(rng: Generator, grown: float = 1.0) -> Prompt:
+    """Scenario, history and layout of a batch; at the beginning mostly chats."""
     name = str(rng.choice(list(scenarios())))
-    history: Literal["raw", "summary"] = "summary" if rng.random() < 0.2 else "raw"
-    layout: Literal["turns", "log"] = "log" if rng.random() < 0.25 else "turns"
+    history: Literal["raw", "summary"] = "summary" if rng.random() < 0.2 * grown else "raw"
+    layout: Literal["turns", "log"] = "log" if rng.random() < 0.25 * grown else "turns"
     return Prompt(history, scenarios()[name], layout, labels=trained(name))
 
 

@@ -94,13 +94,13 @@ def train(out: Path, steps: int, seed: int, save_every: int) -> None:
         output_dir=str(out),
         max_steps=steps,
         per_device_train_batch_size=1,  # one item is one whole batch
-        learning_rate=2e-3,
+        learning_rate=1.5e-3,
         lr_scheduler_type="cosine",
-        warmup_steps=50,
+        warmup_steps=100,
         weight_decay=0.0,  # it would shrink the label embeddings that are to stay
         max_grad_norm=1.0,
         adam_beta2=0.95,
-        logging_steps=20,
+        logging_steps=50,
         save_steps=save_every,
         save_total_limit=2,
         seed=seed,
@@ -132,9 +132,9 @@ class InOrder(Trainer):  # type: ignore[misc]  # transformers counts as untyped
 
 def main(
     out: Annotated[Path, typer.Argument(help="Folder for checkpoints and for the model.")],
-    steps: Annotated[int, typer.Option(help="Batches to train on.")] = 1600,
+    steps: Annotated[int, typer.Option(help="Batches to train on.")] = 2500,
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the diaries.")] = 0,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 250,
 ) -> None:
     """Train the embedded model from scratch on synthetic diaries; the same command again continues."""
     train(out, steps, seed, save_every)

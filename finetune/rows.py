@@ -26,31 +26,30 @@ class Row:
     labels: Tokens
 
 
-def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: int, *, world: bool = False) -> Row:
-    """All `steps` decisions of a raw history in one row; a log also ends with its question and the next answer.
+def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: int) -> Row:
+    """A raw history in one row: of a chat all `steps` decisions; of a log, whose lines hold none, the one after it.
 
     Args:
         writer: Writes the prompt.
         episodes: The player's episodes.
         b: Which of them.
-        teacher: [T] the teacher's arm at each step of this history; -1 for none.
-        steps: How many steps are shown; a log needs the teacher's arm at step `steps` too.
-        world: Also learn what the world answers: to foresee the reward of an arm is to know its value.
+        teacher: [T] the teacher's arm at each step of this history, -1 for none; a log needs the one at step `steps`.
+        steps: How many steps are shown.
     """
     names = _names(episodes)[b]
-    head = writer.head(names)
-    ids, labels = [head], [np.full(len(head), IGNORE, np.int32)]
+    ids = [writer.head(names)]
+    labels = [np.full_like(ids[0], IGNORE)]
     for t in range(steps):
-        arm = int(episodes.arms[b, t])
-        answer, *told = writer.step(names[arm], names[arm], float(episodes.rewards[b, t]))
-        after = np.concatenate(told)
-        ids += [answer, after]
-        labels += [
-            _wanted(writer, names, int(teacher[t]), len(answer)),
-            after if world else np.full_like(after, IGNORE),
-        ]
-        if writer.turns and not world:  # an answer also has to end
-            labels[-1][0] = after[0]
+        name = names[int(episodes.arms[b, t])]
+        pieces = writer.step(name, name, float(episodes.rewards[b, t]))
+        ids += pieces
+        labels += [np.full_like(piece, IGNORE) for piece in pieces]
+        if (
+            writer.turns and teacher[t] >= 0
+        ):  # the teacher's answer instead of the player's, as far as one token tells it
+            wanted, told = labels[-len(pieces)], labels[1 - len(pieces)]
+            wanted[0] = writer.encode(names[int(teacher[t])])[0]
+            told[0] = pieces[1][0]  # an answer also has to end
     if not writer.turns:
         _answer(writer, names, int(teacher[steps]), ids, labels)
     return Row(np.concatenate(ids), np.concatenate(labels))
@@ -75,14 +74,6 @@ def _answer(writer: Writer, names: Sequence[str], arm: int, ids: list[Tokens], l
     tail, answer = writer.tail(), np.array(writer.choices(names)[arm], np.int32)
     ids += [tail, answer]
     labels += [np.full(len(tail), IGNORE, np.int32), answer]
-
-
-def _wanted(writer: Writer, names: Sequence[str], arm: int, width: int) -> Tokens:
-    """The teacher's label; beyond its first token only where nothing else could stand there."""
-    wanted = np.full(width, IGNORE, np.int32)
-    if arm >= 0 and width:
-        wanted[0] = writer.encode(names[arm])[0]
-    return wanted
 
 
 def _names(episodes: Episodes) -> Names:

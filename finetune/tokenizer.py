@@ -17,7 +17,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 # A reward; a word with the space before it and the colon after it; an integer; decimals; a break; punctuation.
-_UNITS = r": reward -?\d+| ?[A-Za-z]+:?|:? ?-?\d+|\.\d+|\n| ?[^\sA-Za-z\d]+|\s+"
+_UNITS = r"Reward -?\d+(?: \()?|\.\d+ \(| ?[A-Za-z]+:?|:? ?-?\d+|\.\d+|\n| ?[^\sA-Za-z\d]+|\s+"
 
 
 def build(texts: Iterable[str], window: int, vocabulary: int = 1792) -> PreTrainedTokenizerFast:
@@ -27,10 +27,11 @@ def build(texts: Iterable[str], window: int, vocabulary: int = 1792) -> PreTrain
         ValueError: A label did not become one token.
     """
     words = [label for story in scenarios().values() for label in story.labels]
-    numbers = [f"{lead}{n}" for lead in (" ", " -", ": ", ": -", ": reward ", ": reward -") for n in range(10)] + [
+    numbers = [f"{lead}{n}" for lead in (" ", " -", "Reward ", "Reward -") for n in range(10)] + [
         f".{n:02d}" for n in range(100)
     ]
-    counts = [f"{lead}{n}" for lead in (" ", ": ") for n in range(201)]
+    numbers += [f"Reward {n} (" for n in (0, 1)] + [f".{n:02d} (" for n in range(100)]
+    counts = [f" {n}" for n in range(201)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -49,8 +49,8 @@ def load_model(
         model = transformers.AutoModelForCausalLM.from_pretrained(
             path, revision=revision, dtype=dtype, device_map=device_map, use_safetensors=True
         )
-    except OSError as error:
-        raise ValueError(f"model: {name!r} is neither a model's folder nor one that the hub gives: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model: {name!r} is no model that can be read from a folder or the hub: {error}") from error
     if adapter is not None:
         model.load_adapter(adapter)
     if chat_template is not None:

@@ -61,7 +61,7 @@ class Writer:
         return np.concatenate([self.encode(text) for text in texts])
 
     def step(self, text: str, name: str | None, reward: float) -> tuple[Tokens, ...]:
-        """What a step adds to a raw history: the answer, and all up to where the next answer (or tail) starts.
+        """What a step adds to a raw history: in a chat the answer first, then all up to the next answer (or tail).
 
         Args:
             text: What the model answered; a log shows only what was pulled.
@@ -70,20 +70,23 @@ class Writer:
         """
         story, chat = self.prompt.scenario, self.chat
         if not self.turns:
-            if name is None:
-                return self.encode(story.lost), self.encode("")
-            return self.encode(name), self.encode(story.line.format(reward=number(reward, self.public)))
+            return (self.encode(story.lost),) if name is None else self._told(story.line, name, reward)
         if name is None:
             return self.encode(text), self.encode(chat.after + story.forfeit + chat.answer)
-        before, _, rest = story.feedback.partition("{label}")
-        rest = rest.format(reward=number(reward, self.public)) + chat.answer
-        return self.encode(text), self.encode(chat.after + before), self.encode(name), self.encode(rest)
+        return self.encode(text), *self._told(chat.after + story.feedback + chat.answer, name, reward)
 
-    def summary(self, name: str, pulls: int, mean: float) -> tuple[Tokens, Tokens]:
+    def _told(self, template: str, name: str, reward: float) -> tuple[Tokens, ...]:
+        """A text around a label; the label is a piece of its own, so that it is the same tokens everywhere."""
+        before, label, after = template.partition("{label}")
+        said = number(reward, self.public)
+        before, after = before.replace("{reward}", said), after.replace("{reward}", said)
+        return self.encode(before), self.encode(name if label else ""), self.encode(after)
+
+    def summary(self, name: str, pulls: int, mean: float) -> tuple[Tokens, ...]:
         """The line of one arm in a summary; the mean has two decimals."""
         story = self.prompt.scenario
-        said = story.tried.format(pulls=pulls, mean=f"{mean:.2f}") if pulls else story.untried
-        return self.encode(name), self.encode(said)
+        template = (story.tried if pulls else story.untried).replace("{pulls}", str(pulls))
+        return self._told(template.replace("{mean}", f"{mean:.2f}"), name, 0.0)
 
     def tail(self) -> Tokens:
         """What follows the stem for the time of one answer only."""
@@ -111,5 +114,5 @@ class Writer:
             told = max(sum(map(len, self.step("", name, x))) for name in pulled for x in numbers)
             body = self.public.horizon * (told + (answer if self.turns else 0))
         else:
-            body = sum(len(self.encode(w)) for w in widest) + k * len(self.summary("", self.public.horizon, -99.99)[1])
+            body = k * sum(map(len, self.summary(widest[-1], self.public.horizon, -99.99)))
         return len(self.head(widest)) + body + len(self.tail()) + answer + 1

@@ -215,6 +215,14 @@ class Ending(Bandit):
         return after, replace(outcome, terminated=(u < hazard) & ~outcome.truncated), truth
 
 
+class Open(Ending):
+    """Does not tell its horizon."""
+
+    @property
+    def public(self) -> Any:
+        return replace(super().public, horizon=None)
+
+
 class Table(Bandit):
     """Rewards are coin flips from the tape whatever the means are: two of these differ in their truth only."""
 

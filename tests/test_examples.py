@@ -30,5 +30,7 @@ def test_the_demo_is_the_main_job():
     plan = Experiment.load(EXAMPLES / "demo.yaml")
     assert plan.task == "bernoulli-hard"
     assert plan.episodes >= 64
-    histories = {spec["prompt"]["history"] for spec in plan.agents.values() if isinstance(spec, dict) and "model" in spec}
+    histories = {
+        spec["prompt"]["history"] for spec in plan.agents.values() if isinstance(spec, dict) and "model" in spec
+    }
     assert histories == {"raw", "summary"}

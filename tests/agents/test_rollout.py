@@ -55,6 +55,16 @@ class TestRecord:
         assert (played == runs.arms).all()
 
 
+def test_a_task_may_have_no_horizon(fakes):
+    """Its columns grow as it goes on."""
+    known, unknown = (kind(n_arms=3, horizon=300, means={"kind": "uniform"}) for kind in (fakes.Ending, fakes.Open))
+    one, other = (rollout(UCB(), world, episodes=512) for world in (known, unknown))
+    assert one.lengths.max() > 64 and other.horizon == one.lengths.max()
+    for name in ("arms", "rewards", "gap", "lengths", "terminated"):
+        column, same = one.columns()[name], other.columns()[name]
+        np.testing.assert_array_equal(column[:, : other.horizon] if column.ndim > 1 else column, same)
+
+
 class TestReplay:
     def test_over_the_history_of_another(self):
         """What UCB would do at each step of a uniform agent's history."""

@@ -65,7 +65,7 @@ class TestEachTemplate:
         decode, chat = agent.model.tokenizer.decode, Chat.of(agent.model.tokenizer)
         for t in range(5):
             added = decode(queries[t + 1].ids[len(queries[t].ids) :])
-            said = f"Reward: {int(runs.rewards[0, t])}"
+            said = f"Reward {int(runs.rewards[0, t])} ({runs.text[0, t]})"
             assert added == runs.text[0, t] + chat.after + said + chat.answer
             assert decode(queries[t].ids).endswith(chat.answer)
 
@@ -95,7 +95,7 @@ class TestEachTemplate:
             found, expected = (THOUGHT.sub("", text) for text in (tokenizer.decode(query.ids), written))
             assert found == expected + CHANNEL.get(name.removesuffix("_training"), "")
             talk.append({"role": "assistant", "content": str(runs.text[0, t])})
-            talk.append({"role": "user", "content": f"Reward: {int(runs.rewards[0, t])}"})
+            talk.append({"role": "user", "content": f"Reward {int(runs.rewards[0, t])} ({runs.text[0, t]})"})
 
     def test_it_does_not_know_what_day_it_is(self, name, fakes, monkeypatch):
         tokenizer = fakes.byte_tokenizer(template(name))
@@ -163,7 +163,7 @@ class TestWithoutTemplate:
         model = fakes.FakeModel(fakes.byte_tokenizer(None))
         runs = rollout(LLMAgent(model, Prompt(layout="log", labels=fakes.FIVE)), TASK, episodes=1)
         text = model.tokenizer.decode(model.asked[2][0].ids)
-        lines = "".join(f"{runs.text[0, t]}: {int(runs.rewards[0, t])}\n" for t in range(2))
+        lines = "".join(f"Reward {int(runs.rewards[0, t])} ({runs.text[0, t]})\n" for t in range(2))
         assert text.startswith("<s>You stand before 5 buttons.")
         assert text.endswith(f"rewards:\n{lines}Which button do you press?\nAnswer: ")
 

@@ -92,11 +92,14 @@ def test_texts_tell_what_happened(prompt, fakes, letters):
     if prompt.history == "summary":
         for arm, name in enumerate(names):
             mine = rewards[arms == arm]
-            line = next(line for line in text.splitlines() if line.startswith(f"{name}: "))
-            assert f" {len(mine)} " in line and (not len(mine) or line.endswith(f"mean reward {mine.mean():.2f}"))
+            line = next(line for line in text.splitlines() if line.endswith(f" ({name})"))
+            assert f"{len(mine)} " in line and (not len(mine) or line.startswith(f"Mean reward {mine.mean():.2f}, "))
     else:
-        told = [f"{names[arm]}: {int(r)}\n" for arm, r in zip(arms, rewards, strict=True)]
+        told = [f"Reward {int(r)} ({names[arm]})\n" for arm, r in zip(arms, rewards, strict=True)]
         if prompt.layout == "turns":
             chat = Chat.of(letters)
-            told = [f"{names[a]}{chat.after}Reward: {int(r)}{chat.answer}" for a, r in zip(arms, rewards, strict=True)]
+            told = [
+                f"{names[a]}{chat.after}Reward {int(r)} ({names[a]}){chat.answer}"
+                for a, r in zip(arms, rewards, strict=True)
+            ]
         assert "".join(told) in text
