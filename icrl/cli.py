@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,15 +31,12 @@ app = typer.Typer(
 )
 console = Console()
 _COLUMNS = {
-    "regret": "regret",
-    "diff": "difference",
+    "regret": "regret [95%]",
+    "diff": "differs",
     "p": "p",
-    "suffix_failure": "suffix failure",
-    "min_frac": "K·MinFrac",
-    "greedy_frac": "GreedyFrac",
-    "best_fraction": "best arm",
-    "median_reward": "median reward",
-    "mass": "label mass",
+    "suffix_failure": "suffix\nfailure",
+    "best_fraction": "best\narm",
+    "mass": "label\nmass",
 }
 
 
@@ -91,13 +90,17 @@ def run(
         TimeRemainingColumn(),
         TextColumn("{task.fields[speed]}"),
     )
-    with Progress(*columns, console=console) as progress:
-        runs = run_experiment(plan, out, Meter(progress, plan.episodes * horizon))
+    try:
+        with Progress(*columns, console=console) as progress:
+            runs = run_experiment(plan, out, Meter(progress, plan.episodes * horizon))
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped. What is finished is kept; the same command continues.")
+        raise typer.Exit(130) from None
     table = compare(runs)
-    shown = Table(title=f"{plan.task}: {plan.episodes} episodes on the same luck")
+    shown = Table(title=f"{plan.task}: {plan.episodes} episodes on the same luck", box=SIMPLE_HEAD)
     shown.add_column("agent")
     for title in _COLUMNS.values():
-        shown.add_column(title, justify="right")
+        shown.add_column(title, justify="right", no_wrap=True)
     for name, row in table.iterrows():
         interval = f"{row['regret']:.2f} [{row['regret_low']:.2f}, {row['regret_high']:.2f}]"
         cells = [interval] + [_cell(float(row[key])) for key in list(_COLUMNS)[1:]]
@@ -147,15 +150,12 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """The entry point: user errors are one sentence, and an interruption keeps what is finished."""
+    """The entry point: user errors are one sentence."""
     try:
         app()
     except ValueError as error:
-        Console(stderr=True).print(f"[red]Error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped. What is finished is kept; the same command continues.")
-        sys.exit(130)
 
 
 if __name__ == "__main__":
