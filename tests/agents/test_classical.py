@@ -140,8 +140,8 @@ class TestTies:
         assert stats.chisquare(np.bincount(arms)[[0, 2]]).pvalue > 1e-3
 
     def test_rounding_breaks_no_tie(self, agent):
-        """0.1 + 0.2 is not 0.3 in floating point, but the mean of both is the same for a fair reader."""
-        tied = chosen(agent, [[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.2, 0.1, 0.3], [0.3, 0.1, 0.2]], rows=ROWS)
+        """Two wins of three are two thirds in any order, but the running means differ in the last bit."""
+        tied = chosen(agent, [[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 0, 1]], rows=ROWS)
         assert stats.chisquare(np.bincount(tied, minlength=4)).pvalue > 1e-3
 
 

@@ -151,6 +151,8 @@ class TestFreeAnswers:
     def test_a_drawn_arm_takes_no_luck_of_the_world(self, fakes, tokenizer):
         _, agent = self.agent(fakes, tokenizer, lambda query: "hm", on_failure="resample")
         runs = rollout(agent, TASK, episodes=50)
+        u = tape.uniform(tape.key(0, Stream.FAILURE, np.arange(50)[:, None], np.arange(8)))
+        assert (runs.arms == (5 * u).astype(int)).all(), "it has a stream of its own"
         played = rollout(fakes.Scripted(runs.arms), TASK, episodes=50)
         assert (played.rewards == runs.rewards).all()
 

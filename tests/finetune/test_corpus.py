@@ -82,6 +82,13 @@ class TestHeldOut:
         assert len(set(seeds)) == 40
         assert min(seeds) >= len(EVALUATION_SEEDS) and not set(seeds) & set(EVALUATION_SEEDS)
 
+    def test_however_many_evaluations_there_are(self, corpus, watched, monkeypatch):
+        """Of 2^40 seeds a million is met too rarely for the test above to see it."""
+        monkeypatch.setattr(corpus_module, "EVALUATION_SEEDS", range(2**45))
+        for i in range(5):
+            corpus.batch(i)
+        assert min(seed for _, _, seed, _ in watched) >= 2**45
+
     def test_seven_arms_are_held_out(self):
         drawn = [draw_task(np.random.default_rng(i), 20, ARMS) for i in range(300)]
         assert {task.n_arms for task in drawn} == set(ARMS) and 7 not in ARMS

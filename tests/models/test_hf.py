@@ -184,6 +184,15 @@ class TestCache:
             served.ask([query(prompts[key], key)])
         assert [lanes.keys for lanes in served.lanes] == [(0,), (2,)]
 
+    def test_what_is_thrown_away_takes_no_room(self, tiny):
+        """Tails and summaries come and go; the room they had is used again."""
+        served, rng = tiny("qwen3"), np.random.default_rng(0)
+        heads, sizes = [some(rng, 20) for _ in range(3)], []
+        for _ in range(40):
+            served.ask([query(np.append(head, some(rng, 30)), key) for key, head in enumerate(heads)])
+            sizes.append(served.lanes[0].bytes)
+        assert sizes[-1] == sizes[0]
+
     def test_no_room_at_all(self, tiny, reference):
         served = tiny("qwen3", cache_bytes=0)
         for asked in tails(np.random.default_rng(0)):
