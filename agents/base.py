@@ -19,7 +19,10 @@ class Agent(Protocol[S]):
 
     @property
     def block(self) -> int | None:
-        """Episodes are always played in whole blocks of this many indices; None: in batches of any size."""
+        """Episodes are always played in whole blocks of this many indices; None: in batches of any size.
+
+        Blocks are for algorithms: a run folder keeps whole episodes of them, arms and rewards only.
+        """
         ...
 
     def check(self, public: Public) -> None:

@@ -17,8 +17,9 @@ from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public,
 from icrl.models.base import Answer, Choices, Model, Query
 from icrl.prompts.chat import Chat
 from icrl.prompts.parse import parse
+from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
-from icrl.prompts.writer import Tokens, Writer
+from icrl.prompts.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,19 @@ class LLMAgent:
     def _chat(self) -> Chat:
         return Chat.of(self.model.tokenizer)
 
+    @cached_property
+    def _pieces(self) -> Pieces:
+        return Pieces(self.model.tokenizer)
+
     def writer(self, public: Public) -> Writer:
         """Writes this agent's prompts for a task."""
-        return Writer(self.prompt, public, self.model.tokenizer, self._chat)
+        return Writer(self.prompt, public, self._pieces, self._chat)
 
     def check(self, public: Public) -> None:
-        """Raises ValueError if the prompts of a whole episode cannot fit into the model's window."""
+        """Raises ValueError if labels are too few, or a whole episode's prompts cannot fit into the model's window."""
         if public.slots != 1 or public.context_dim:
             raise ValueError(f"task: prompts can tell one choice per step and no contexts, got {public}")
+        self.names(public, np.arange(1), 0)  # are there enough labels?
         longest, window = self.writer(public).longest(), self.model.window
         if longest > window:
             raise ValueError(
@@ -130,9 +136,10 @@ class LLMAgent:
         state.total[rows, arms[rows]] += outcome.reward[rows]
         if not self.prompt.append_only:
             return state
-        texts = choice.text or tuple(state.names[row][arm] for row, arm in enumerate(arms.tolist()))
-        pulled = (row[arm] if arm >= 0 else None for row, arm in zip(state.names, arms.tolist(), strict=True))
-        steps = zip(texts, pulled, outcome.reward.tolist(), strict=True)
+        pulled = [row[arm] if arm >= 0 else None for row, arm in zip(state.names, arms.tolist(), strict=True)]
+        none = [None] * len(arms)
+        said = map(state.writer.said, pulled, choice.text or none, none if choice.ids is None else choice.ids)
+        steps = zip(said, pulled, outcome.reward.tolist(), strict=True)
         return _appended(state, [state.writer.step(*step) for step in steps])
 
     def take(self, state: Talk, rows: Bools) -> Talk:
@@ -163,6 +170,7 @@ class LLMAgent:
         until = (int(state.writer.encode(state.writer.chat.after)[0]),)
         arms, failed = np.full(len(prompts), -1), np.zeros(len(prompts), np.int64)
         texts, usage = [""] * len(prompts), np.zeros((len(prompts), 3), np.int64)
+        said = np.full((len(prompts), self.prompt.max_tokens), -1)
         tries = 1 + (self.prompt.retries if self.prompt.on_failure == "retry" else 0)
         for attempt in range(tries):
             open_rows = np.flatnonzero(arms < 0).tolist()
@@ -174,6 +182,7 @@ class LLMAgent:
                 for r in open_rows
             ]
             for r, answer in zip(open_rows, self.model.ask(queries), strict=True):
+                said[r], said[r, : len(answer.ids)] = -1, answer.ids
                 texts[r] = self.model.tokenizer.decode(answer.ids).strip()
                 arms[r] = parse(texts[r], state.names[r])
                 failed[r] += arms[r] < 0
@@ -181,7 +190,7 @@ class LLMAgent:
         if self.prompt.on_failure == "resample" and (lost := arms < 0).any():
             u = tape.uniform(tape.key(state.seed, Stream.FAILURE, view.episode, view.t))
             arms = np.where(lost, (u * view.legal.shape[1]).astype(np.int64), arms)
-        return Choice(arms[:, None], policy="sampled", text=tuple(texts), failed=failed, usage=usage)
+        return Choice(arms[:, None], policy="sampled", text=tuple(texts), ids=said, failed=failed, usage=usage)
 
 
 def _summarised(state: Talk) -> Talk:
@@ -190,8 +199,7 @@ def _summarised(state: Talk) -> Talk:
     mean = state.total / np.maximum(state.pulls, 1)
     rows = []
     for names, pulls, means in zip(state.names, state.pulls.tolist(), mean.tolist(), strict=True):
-        lines = [state.writer.summary(*line) for line in zip(names, pulls, means, strict=True)]
-        rows.append(tuple(piece for line in lines for piece in line))
+        rows.append(state.writer.summaries(names, pulls, means))
     return _appended(state, rows)
 
 

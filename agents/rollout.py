@@ -7,8 +7,8 @@ returns columns; `replay` folds an agent over the history of another.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from icrl.agents.base import AnyAgent
 from icrl.envs.episodes import Episodes, join
-from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Truth, View, take
+from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Public, Truth, View, take
 
 ROWS = 4096  # rows of classical agents that move together: enough to hide numpy's call costs, small enough for caches
 
@@ -49,7 +49,8 @@ def play(
         episodes: [B] indices of the episodes.
         seed: Seed of the luck and of the agent.
         names: Labels to show; None: those that the agent draws.
-        past: The first steps of these very episodes, all equally many: they are folded, not played again.
+        past: The first steps of these very episodes, all equally many: they are folded, not played again. For agents
+            whose draws are keyed by episode and time (those without a `block`).
     """
     public = world.public
     rows = np.arange(len(episodes))
@@ -63,6 +64,7 @@ def play(
             choice = _choice(past, rows, t)
         else:
             state, choice = agent.act(state, view)
+            _check(choice.arm, public, len(rows))
         inside, outcome, truth = world.step(inside, choice.arm)
         if t >= stored:
             yield Step(rows, view, choice, outcome, truth)
@@ -72,6 +74,15 @@ def play(
         if over.any():
             rows, inside, state = rows[~over], take(inside, ~over), agent.take(state, ~over)
         t += 1
+
+
+def _check(arm: Ints, public: Public, rows: int) -> None:
+    """Raises ValueError for a choice that the task cannot have; a world would play some other row's arm."""
+    if arm.shape != (rows, public.slots) or (arm < -1).any() or (arm >= public.n_arms).any():
+        raise ValueError(
+            f"agent: Choice.arm must have the shape {(rows, public.slots)} and hold arms 0 to {public.n_arms - 1}, or "
+            f"-1 for none; got shape {arm.shape} with {sorted(set(arm.ravel().tolist()))[:10]}"
+        )
 
 
 def rollout(
@@ -127,8 +138,10 @@ def _watched(steps: Iterator[Step], on_step: Callable[[Step], None] | None) -> I
 
 def indices(episodes: int | Sequence[int], seed: int) -> Ints:
     """[B] checked episode indices."""
-    wanted = np.arange(episodes) if isinstance(episodes, int) else np.asarray(episodes, dtype=np.int64)
-    if not len(wanted) or wanted.min() < 0 or len(np.unique(wanted)) < len(wanted):
+    given: NDArray[Any] = np.arange(episodes) if isinstance(episodes, int | np.integer) else np.asarray(episodes)
+    wanted: Ints = given.astype(np.int64)
+    distinct = given.ndim == 1 and len(np.unique(wanted)) == len(given)
+    if not distinct or not len(given) or wanted.min() < 0 or (wanted != given).any():
         raise ValueError(f"episodes: give a number of at least 1, or distinct indices from 0, got {episodes!r}")
     if seed < 0:
         raise ValueError(f"seed: must be at least 0, got {seed}")
@@ -167,18 +180,24 @@ def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: I
             columns[name] = columns[name][:, :, 0]
     if "text" in columns:
         columns["text"] = columns["text"].astype(np.str_)
-    instances = task.instances(episodes, seed)
+    columns |= {"lengths": lengths, "terminated": terminated}
+    return record(task, identity(agent), episodes, seed, agent.names(task.public, episodes, seed), columns)
+
+
+def record(
+    task: AnyWorld, agent: str, episodes: Ints, seed: int, names: Names | None, columns: Mapping[str, Any]
+) -> Episodes:
+    """Columns of what was played, with what the task says of these episodes in hindsight."""
+    truth = task.instances(episodes, seed)
     return Episodes(
         task=identity(task),
-        agent=identity(agent),
+        agent=agent,
         seed=seed,
         public=task.public,
         episode=episodes,
-        lengths=lengths,
-        names=agent.names(task.public, episodes, seed),
-        terminated=terminated,
-        means=instances.means,
-        best_arm=instances.best_arm,
+        names=names,
+        means=truth.means,
+        best_arm=truth.best_arm,
         **columns,
     )
 
@@ -187,7 +206,8 @@ def _cells(step: Step) -> dict[str, NDArray[Any]]:
     """What one step adds to the columns that this agent fills."""
     choice = step.choice
     cells = {"arms": choice.arm, "rewards": step.outcome.reward, "gap": step.truth.gap}
-    extras = {"probs": choice.probs, "mass": choice.mass, "failed": choice.failed, "usage": choice.usage}
+    extras = {"probs": choice.probs, "mass": choice.mass, "failed": choice.failed}
+    extras |= {"usage": choice.usage, "ids": choice.ids}
     if choice.text is not None:
         extras["text"] = np.array(choice.text, dtype=object)
     return cells | {k: v for k, v in extras.items() if v is not None}
@@ -195,6 +215,9 @@ def _cells(step: Step) -> dict[str, NDArray[Any]]:
 
 def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
     """Folds `agent` over a recorded history: at each step what it would choose, then what was in fact played.
+
+    A classical agent draws (ties, posteriors) for whole blocks of 256 episodes: over its own run it repeats its choices
+    if the run holds whole blocks, else only those that needed no draw.
 
     Yields:
         One `Choice` per step t, of all B rows; rows past their length hold arm -1.
@@ -209,13 +232,20 @@ def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
         legal = np.ones((len(rows), public.n_arms), np.bool_)
         view = View(episodes.episode[rows], np.full(len(rows), t), np.zeros(len(rows), np.int64), legal)
         state, choice = agent.act(state, view)
-        if len(rows) < len(episodes):
-            yield Choice(_spread(choice.arm, rows, len(episodes)), policy=choice.policy)
-        else:
-            yield choice
+        yield _among(choice, rows, len(episodes))
         ended = np.zeros(len(rows), np.bool_)
         outcome = Outcome(episodes.rewards[rows, t], ended, ended)
         state = agent.update(state, view, _choice(episodes, rows, t), outcome)
+
+
+def _among(choice: Choice, rows: Ints, b: int) -> Choice:
+    """A choice of live rows as one of all b rows."""
+    if len(rows) == b:
+        return choice
+    columns: dict[str, Any] = {k: _spread(v, rows, b) for k, v in vars(choice).items() if isinstance(v, np.ndarray)}
+    if choice.text is not None:
+        columns["text"] = tuple(_spread(np.array(choice.text, dtype=object), rows, b).tolist())
+    return replace(choice, **columns)
 
 
 def _choice(past: Episodes, rows: Ints, t: int) -> Choice:
@@ -223,7 +253,8 @@ def _choice(past: Episodes, rows: Ints, t: int) -> Choice:
     arms = past.arms[rows, t]
     text = None if past.text is None else tuple(past.text[rows, t].tolist())
     failed = None if past.failed is None else past.failed[rows, t]
-    return Choice(arms.reshape(len(rows), -1), text=text, failed=failed)
+    ids = None if past.ids is None else past.ids[rows, t]
+    return Choice(arms.reshape(len(rows), -1), text=text, ids=ids, failed=failed)
 
 
 def _spread(cells: NDArray[Any], rows: Ints, b: int) -> NDArray[Any]:

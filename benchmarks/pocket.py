@@ -10,6 +10,7 @@ from pathlib import Path
 
 import icrl
 from icrl.agents.sticky import WinStayLoseShift
+from icrl.finetune.corpus import TEACHER
 from icrl.finetune.heldout import held_out
 
 OUT = Path(__file__).parent / "results" / "pocket.json"
@@ -30,7 +31,7 @@ def players(model: object) -> dict[str, object]:
         "win-stay lose-shift": WinStayLoseShift(),
         "Greedy": icrl.Greedy(),
         "Thompson sampling": icrl.ThompsonSampling(),
-        "UCB(c=1), the teacher": icrl.UCB(c=1.0),
+        "UCB(c=0.25), the teacher": TEACHER,
     }
     return classical | {name: icrl.LLMAgent(model, prompt) for name, prompt in prompts.items()}
 

@@ -38,7 +38,7 @@ def one_by_one(agent: icrl.LLMAgent, seed: int, episodes: int = 2) -> float:
         which = np.array([episode])
         state = task.start(which, seed)
         names = agent.prompt.names(task.public, which, seed)[0]
-        chat = [{"role": "system", "content": story.instructions(names, task.public)}]
+        chat = [{"role": "system", "content": "\n".join(names).join(story.instructions(task.public))}]
         chat.append({"role": "user", "content": story.first})
         for _ in range(HORIZON):
             prompt = tokenizer.apply_chat_template(
@@ -56,7 +56,7 @@ def one_by_one(agent: icrl.LLMAgent, seed: int, episodes: int = 2) -> float:
 
 
 def added(agent: icrl.LLMAgent, seed: int, horizon: int = 420) -> tuple[float, float, float]:
-    """Seconds that icrl adds per step around t=50 and t=400, and its share of the wall time at t=50..100."""
+    """Seconds that icrl adds per step around t=50 and t=400, and its share of the wall time up to t=100."""
     inside = 0.0
 
     def enter(*_: object) -> None:

@@ -30,7 +30,11 @@ class Fixed(Spec):
         return _rotate(np.array(self.values), episodes, seed)
 
     def bounds(self, n_arms: int) -> tuple[float, float]:
-        """Lowest and highest mean that may come."""
+        """Lowest and highest mean that may come.
+
+        Raises:
+            ValueError: There is not one mean per arm.
+        """
         if len(self.values) != n_arms:
             raise ValueError(
                 f"means.values has {len(self.values)} entries, but n_arms is {n_arms}: give one mean per arm"

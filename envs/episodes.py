@@ -56,6 +56,8 @@ class Episodes:
     """[B, T, 3] tokens fed, reused, generated."""
     text: Texts | None = None
     """[B, T] what stands in the history for the choice."""
+    ids: Ints | None = None
+    """[B, T, W] its tokens, if the model wrote it freely; filled up with -1."""
     terminated: Bools | None = None
     """[B] ended by the task itself rather than by the horizon."""
     means: Floats | None = None
@@ -108,7 +110,7 @@ class Episodes:
         return cls(**rest, **columns)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per step played: episode, t, arm, reward, gap, and label, mass, failed where they exist."""
+        """One row per step played: episode, t, arm, reward, gap, and label, mass, failed, text where they exist."""
         import pandas as pd
 
         b, t = np.nonzero(np.arange(self.horizon) < self.lengths[:, None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from icrl.envs.bandit import Bandit, Bernoulli, Gap, Gaussian, NormalMeans
-from icrl.envs.spec import nearest
+from icrl.envs.spec import checked, nearest
 
 _EVOLVE = {  # difficulty: (means and noise of the two families, horizon), Nie et al. 2024 (arXiv 2410.06238)
     "easy": (Gap(best=0.75, gap=0.5), 1.0, 300),
@@ -47,4 +47,4 @@ def make(name: str, **overrides: Any) -> Bandit:
     if name not in PRESETS:
         raise ValueError(f"task: unknown preset {name!r}{nearest(name, PRESETS)} Known: {', '.join(sorted(PRESETS))}")
     task, _ = PRESETS[name]
-    return Bandit.model_validate(task.model_dump() | overrides)
+    return checked(Bandit, task.model_dump() | overrides, name)

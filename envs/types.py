@@ -71,6 +71,8 @@ class Choice:
     policy: Literal["exact", "sampled"] | None = None
     text: tuple[str, ...] | None = None
     """The text that stands in the history for this choice."""
+    ids: Ints | None = None
+    """[R, W] the tokens of a free answer as they were generated, filled up with -1."""
     failed: Ints | None = None
     """[R] number of answers that could not be read before this one was taken."""
     usage: Ints | None = None

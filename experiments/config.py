@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from icrl import agents
 from icrl.agents.base import AnyAgent
 from icrl.envs import PRESETS, Bandit, make
-from icrl.envs.spec import Spec, check_keys, nearest
+from icrl.envs.spec import Spec, check_keys, checked, nearest, sentence
 from icrl.envs.types import AnyWorld
-from icrl.models import load_model
+from icrl.models import Model, load_model
 from icrl.prompts import Prompt
 
-T = TypeVar("T")
 ALGORITHMS = ("Uniform", "Greedy", "EpsilonGreedy", "UCB", "ThompsonSampling")
-_LOADING = ("revision", "dtype", "device_map", "adapter", "chat_template")
-_MODEL_KEYS = ("model", "prompt", "temperature", *_LOADING)
 
 
 class Experiment(Spec):
@@ -70,26 +68,58 @@ class Experiment(Spec):
     def build_task(self) -> AnyWorld:
         """The world to play in."""
         if isinstance(self.task, str):
-            return imported(self.task, "task")() if ":" in self.task else make(self.task)
+            found = imported(self.task, "task") if ":" in self.task else make(self.task)
+            return found() if callable(found) else found
         if "preset" in self.task:
             return make(**{("name" if key == "preset" else key): value for key, value in self.task.items()})
-        return checked(Bandit, self.task)
+        return checked(Bandit, self.task, "task")
 
-    def build_agent(self, name: str) -> AnyAgent:
-        """One of the agents; a model is loaded here."""
+    def build_agent(self, name: str, models: dict[str, Model] | None = None) -> AnyAgent:
+        """One of the agents.
+
+        Args:
+            name: Its name.
+            models: Those that were loaded before, by how they were loaded; agents of one model share it.
+        """
         spec = self.agents[name]
         fields: dict[str, Any] = {"type": spec} if isinstance(spec, str) else dict(spec)
         if "model" in fields:
-            loading = {key: fields[key] for key in _LOADING if key in fields}
-            prompt = checked(Prompt, fields.get("prompt", {}))
-            return agents.LLMAgent(load_model(fields["model"], **loading), prompt, fields.get("temperature", 1.0))
-        kind = fields.pop("type")
-        build = imported(kind, f"agents.{name}") if ":" in kind else getattr(agents, kind)
-        try:
-            built: AnyAgent = build(**fields)
-        except ValidationError as error:
-            raise ValueError(sentence(error, f"agents.{name}")) from error
-        return built
+            return checked(Served, fields, f"agents.{name}").build({} if models is None else models)
+        return _build(fields, f"agents.{name}")
+
+
+class Served(Spec):
+    """An agent on a language model; the arguments of `load_model` and of `LLMAgent`."""
+
+    model: str
+    prompt: Prompt = Prompt()
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    revision: str | None = None
+    dtype: str = "auto"
+    device_map: str | None = None
+    adapter: str | None = None
+    chat_template: str | None = None
+
+    def build(self, models: dict[str, Model]) -> AnyAgent:
+        """The agent; its model is loaded, unless it is among `models`."""
+        loading = self.model_dump(exclude={"prompt", "temperature"})
+        key = json.dumps(loading)
+        if key not in models:
+            models[key] = load_model(loading.pop("model"), **loading)
+        return agents.LLMAgent(models[key], self.prompt, self.temperature)
+
+
+def _build(fields: dict[str, Any], where: str) -> AnyAgent:
+    """An algorithm, or a class of the user's."""
+    kind, rest = fields["type"], {key: value for key, value in fields.items() if key != "type"}
+    build = imported(kind, where) if ":" in kind else getattr(agents, kind)
+    try:
+        built: AnyAgent = build(**rest)
+    except ValidationError as error:
+        raise ValueError(sentence(error, where)) from error
+    except TypeError as error:
+        raise ValueError(f"{where}: {kind} cannot be built from {rest}: {error}") from error
+    return built
 
 
 def _check_agent(name: str, spec: str | dict[str, Any]) -> None:
@@ -97,8 +127,11 @@ def _check_agent(name: str, spec: str | dict[str, Any]) -> None:
     fields = {"type": spec} if isinstance(spec, str) else spec
     where = f"agents.{name}"
     if "model" in fields:
-        check_keys(fields, _MODEL_KEYS, where)
-        check_keys(fields.get("prompt", {}), inspect.signature(Prompt).parameters, f"{where}.prompt")
+        check_keys(fields, Served.model_fields, where)
+        prompt: Any = fields.get("prompt", {})
+        if isinstance(prompt, dict):
+            check_keys(prompt, inspect.signature(Prompt).parameters, f"{where}.prompt")
+        checked(Served, fields, where)
         return
     kind = fields.get("type")
     if not isinstance(kind, str):
@@ -110,6 +143,7 @@ def _check_agent(name: str, spec: str | dict[str, Any]) -> None:
             f"{where}: unknown algorithm {kind!r}{nearest(kind, ALGORITHMS)} Known: {', '.join(ALGORITHMS)}"
         )
     check_keys((k for k in fields if k != "type"), inspect.signature(getattr(agents, kind)).parameters, where)
+    _build(fields, where)
 
 
 def imported(path: str, where: str) -> Any:
@@ -119,29 +153,6 @@ def imported(path: str, where: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{where}: cannot import {path!r}: {error}") from error
-
-
-def checked(kind: type[T], fields: dict[str, Any]) -> T:
-    """`kind` from its fields.
-
-    Raises:
-        ValueError: With one sentence per bad field.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(fields)
-    except ValidationError as error:
-        raise ValueError(sentence(error, kind.__name__)) from error
-
-
-def sentence(error: ValidationError, where: str) -> str:
-    """What is wrong with which field, without pydantic's own trimmings."""
-    parts = []
-    for found in error.errors():
-        place = ".".join(str(part) for part in found["loc"])
-        given = "" if found["type"] in ("value_error", "missing") else f", got {found['input']!r}"
-        message = found["msg"].removeprefix("Value error, ")
-        parts.append(f"{where}{'.' if place else ''}{place}: {message}{given}")
-    return "; ".join(parts)
 
 
 def presets() -> list[tuple[str, int, int | None, str]]:

@@ -11,11 +11,12 @@ import numpy as np
 
 from icrl.agents import LLMAgent
 from icrl.agents.base import AnyAgent
-from icrl.agents.rollout import Step, batches, collect, identity, play
+from icrl.agents.rollout import Step, batches, collect, identity, play, record
 from icrl.envs import Episodes
 from icrl.envs.types import AnyWorld, Ints, Names
 from icrl.experiments.config import Experiment
 from icrl.experiments.store import Store
+from icrl.models import Model
 
 Watch = Callable[[str, int, int], None]
 """Called with an agent's name, the environment steps just played or found, and the tokens fed to its model."""
@@ -49,15 +50,22 @@ def run(experiment: Experiment, out: str | Path, watch: Watch | None = None) -> 
         ValueError: An agent cannot play the task, or the folder belongs to another experiment or process.
     """
     task = experiment.build_task()
-    players = {name: experiment.build_agent(name) for name in experiment.agents}
-    for agent in players.values():
+    models: dict[str, Model] = {}
+    players = {name: experiment.build_agent(name, models) for name in experiment.agents}
+    for name, agent in players.items():
         agent.check(task.public)
+        if type(agent).__repr__ is object.__repr__:
+            raise ValueError(
+                f"agents.{name}: {type(agent).__name__} has no repr that tells its settings, so nobody could know it "
+                "again; make it a dataclass, or write __repr__"
+            )
     with Store.create(out, experiment.model_dump(mode="json"), versions()) as store:
         for name, agent in players.items():
             store.register(name, identity(agent), agent.model.facts if isinstance(agent, LLMAgent) else {})
         for name, agent in players.items():
             _play(store, name, agent, task, experiment, watch or (lambda *_: None))
-        return {name: episodes(store, name, task, experiment) for name in players}
+        all_of_them = np.arange(experiment.episodes)
+        return {name: _stored(store, name, task, experiment.seed, all_of_them) for name in players}
 
 
 def _play(store: Store, name: str, agent: AnyAgent, task: AnyWorld, experiment: Experiment, watch: Watch) -> None:
@@ -88,7 +96,7 @@ def _continue(
     names: Names | None = agent.names(task.public, group, seed)
     if length:
         names = store.labels(name, group)
-        past = _as_episodes(store, name, agent, task, seed, group)
+        past = _stored(store, name, task, seed, group)
     else:
         store.add_names(name, group, names)
     for step in play(agent, task, group, seed, names, past):
@@ -101,31 +109,20 @@ def fed(step: Step) -> int:
     return 0 if step.choice.usage is None else int(step.choice.usage[:, 0].sum())
 
 
-def episodes(store: Store, name: str, task: AnyWorld, experiment: Experiment) -> Episodes:
-    """All episodes of an agent that have ended, as stored."""
-    ended = sorted(e for e, (_, over) in store.progress(name).items() if over)
-    if not ended:
-        raise ValueError(f"run: agent {name!r} has finished no episode yet; run the same command again")
-    return _as_episodes(store, name, experiment.agents[name], task, experiment.seed, np.array(ended))
+def _ended(store: Store, name: str) -> set[int]:
+    """Episodes of an agent that are over."""
+    return {e for e, (_, over) in store.progress(name).items() if over}
 
 
-def _as_episodes(store: Store, name: str, agent: object, task: AnyWorld, seed: int, which: Ints) -> Episodes:
-    hindsight = task.instances(which, seed)
-    return Episodes(
-        task=identity(task),
-        agent=identity(agent),
-        seed=seed,
-        public=task.public,
-        episode=which,
-        names=store.labels(name, which),
-        means=hindsight.means,
-        best_arm=hindsight.best_arm,
-        **store.columns(name, which, task.public.n_arms),
-    )
+def _stored(store: Store, name: str, task: AnyWorld, seed: int, which: Ints) -> Episodes:
+    columns = store.columns(name, which, task.public.n_arms)
+    return record(task, store.identity(name), which, seed, store.labels(name, which), columns)
 
 
 def load(folder: str | Path) -> tuple[Experiment, dict[str, Episodes], dict[str, str]]:
-    """What a run folder holds: the experiment, the finished episodes of each agent, the versions.
+    """What a run folder holds: the experiment, the episodes by agent, the versions.
+
+    Of a run that was stopped: the episodes that all agents have finished, without those that have finished none.
 
     Raises:
         ValueError: There is no run in the folder, or nothing is finished.
@@ -133,6 +130,11 @@ def load(folder: str | Path) -> tuple[Experiment, dict[str, Episodes], dict[str,
     with Store.read(folder) as store:
         experiment = Experiment.model_validate(store.meta("experiment"))
         task = experiment.build_task()
-        runs = {name: episodes(store, name, task, experiment) for name in experiment.agents}
+        ended = {name: _ended(store, name) for name in experiment.agents}
+        common = set.intersection(*([e for e in ended.values() if e] or [set()]))
+        if not common:
+            raise ValueError(f"run: nothing in {folder} has finished yet; run the experiment again to continue it")
+        which = np.array(sorted(common))
+        runs = {name: _stored(store, name, task, experiment.seed, which) for name in ended if ended[name]}
         facts = {f"{name}: {key}": value for name, known in store.facts().items() for key, value in known.items()}
         return experiment, runs, store.meta("versions") | facts

@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS names (agent TEXT, episode INTEGER, labels TEXT NOT N
 CREATE TABLE IF NOT EXISTS steps (
     agent TEXT, episode INTEGER, t INTEGER, arm INTEGER NOT NULL, reward REAL, gap REAL, ended INTEGER NOT NULL,
     probs BLOB, mass REAL, text TEXT, failed INTEGER, fed INTEGER, reused INTEGER, generated INTEGER,
+    ids BLOB,
     PRIMARY KEY (agent, episode, t)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS episodes (
@@ -52,7 +53,10 @@ class Store:
             ValueError: The folder holds another experiment, or another process writes to it.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"out: {folder} cannot be made a folder: {error.strerror}") from error
         lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -86,10 +90,12 @@ class Store:
         """Writes the experiment into a new folder; compares it in an old one."""
         found = self.meta("experiment")
         if found is None:
-            rows = [(key, json.dumps(value, sort_keys=True)) for key, value in meta.items()]
+            rows = [(key, json.dumps(value)) for key, value in meta.items()]  # the order of agents matters
+            self.db.execute("BEGIN")
             self.db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+            self.db.execute("COMMIT")
             return
-        wanted = json.loads(json.dumps(meta["experiment"], sort_keys=True))
+        wanted = json.loads(json.dumps(meta["experiment"]))
         for key in wanted:
             if key != "batch" and wanted[key] != found.get(key):
                 raise ValueError(
@@ -108,13 +114,15 @@ class Store:
         Raises:
             ValueError: The agent has changed (its code, weights, template or tokenizer) since this folder was begun.
         """
-        row = self.db.execute("SELECT identity FROM agents WHERE name = ?", (agent,)).fetchone()
-        if row is None:
-            self.db.execute("INSERT INTO agents VALUES (?, ?, ?)", (agent, identity, json.dumps(dict(facts))))
-        elif row[0] != identity:
+        self.db.execute("INSERT OR IGNORE INTO agents VALUES (?, ?, ?)", (agent, identity, json.dumps(dict(facts))))
+        if (known := self.identity(agent)) != identity:
             raise ValueError(
-                f"out: agent {agent!r} is not what it was when {self.folder} was begun: {row[0]} then, {identity} now"
+                f"out: agent {agent!r} is not what it was when {self.folder} was begun: {known} then, {identity} now"
             )
+
+    def identity(self, agent: str) -> str:
+        """What an agent was when it was registered."""
+        return str(self.db.execute("SELECT identity FROM agents WHERE name = ?", (agent,)).fetchone()[0])
 
     def facts(self) -> dict[str, dict[str, str]]:
         """What is known of each agent's model."""
@@ -159,9 +167,10 @@ class Store:
             empty if choice.text is None else choice.text,
             empty if choice.failed is None else choice.failed.tolist(),
             *([empty] * 3 if choice.usage is None else choice.usage.T.tolist()),
+            empty if choice.ids is None else [row.tobytes() for row in choice.ids],
         )
         self.db.execute("BEGIN")
-        self.db.executemany(f"INSERT INTO steps VALUES ({','.join('?' * 14)})", zip(*columns, strict=True))
+        self.db.executemany(f"INSERT INTO steps VALUES ({','.join('?' * 15)})", zip(*columns, strict=True))
         self.db.execute("COMMIT")
 
     def add_episodes(self, agent: str, played: Episodes) -> None:
@@ -190,11 +199,10 @@ class Store:
     def columns(self, agent: str, episodes: Ints, n_arms: int) -> dict[str, Any]:
         """What is stored of these episodes, as the columns of `Episodes`; [B, T], padded with -1 and NaN."""
         row_of = {e: b for b, e in enumerate(episodes.tolist())}
-        steps = self.db.execute("SELECT * FROM steps WHERE agent = ? ORDER BY episode, t", (agent,))
-        found = [row for row in steps if row[1] in row_of]
+        found = self._among("steps", agent, episodes)
         if not found:
-            return self._whole(agent, row_of)
-        _, e, t, arm, reward, gap, ended, probs, mass, text, failed, *usage = zip(*found, strict=True)
+            return self._whole(self._among("episodes", agent, episodes), row_of)
+        _, e, t, arm, reward, gap, ended, probs, mass, text, failed, *usage, ids = zip(*found, strict=True)
         at = (np.array([row_of[x] for x in e]), np.array(t))
         shape = (len(episodes), int(at[1].max()) + 1)
         columns: dict[str, Any] = {
@@ -214,12 +222,21 @@ class Store:
         if probs[0] is not None:
             columns["probs"] = np.full((*shape, n_arms), np.nan)
             columns["probs"][at] = np.frombuffer(b"".join(probs)).reshape(-1, n_arms)
+        if ids[0] is not None:
+            said = np.frombuffer(b"".join(ids), np.int64).reshape(len(ids), -1)
+            columns["ids"] = np.full((*shape, said.shape[1]), -1)
+            columns["ids"][at] = said
         return columns
 
-    def _whole(self, agent: str, row_of: Mapping[int, int]) -> dict[str, Any]:
+    def _among(self, table: str, agent: str, episodes: Ints) -> list[tuple[Any, ...]]:
+        """The stored rows of these episodes, in the order of the table's key."""
+        query = f"SELECT * FROM {table} WHERE agent = ? AND episode IN (SELECT value FROM json_each(?))"
+        return self.db.execute(query, (agent, json.dumps(episodes.tolist()))).fetchall()
+
+    @staticmethod
+    def _whole(rows: list[tuple[Any, ...]], row_of: Mapping[int, int]) -> dict[str, Any]:
         """The same for an agent whose episodes are stored whole."""
-        rows = list(self.db.execute("SELECT * FROM episodes WHERE agent = ?", (agent,)))
-        rows = sorted((row for row in rows if row[1] in row_of), key=lambda row: row_of[row[1]])
+        rows = sorted(rows, key=lambda row: row_of[row[1]])
         lengths = np.array([len(row[4]) // 8 for row in rows])
         at = np.nonzero(np.arange(lengths.max(initial=0)) < lengths[:, None])
         shape = (len(rows), int(lengths.max(initial=0)))

@@ -1,1 +1,1 @@
-"""x"""
+"""Synthetic diaries, training rows, and the training of `pocket`."""

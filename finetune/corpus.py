@@ -9,6 +9,7 @@ and the teacher that is imitated may differ, so that the student meets histories
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -17,22 +18,27 @@ from numpy.random import Generator
 from icrl.agents.base import AnyAgent
 from icrl.agents.classical import UCB, EpsilonGreedy, ThompsonSampling, Uniform
 from icrl.agents.rollout import replay, rollout
+from icrl.agents.sticky import Stubborn
 from icrl.envs import Bandit, Bernoulli, Episodes, Gap, Gaussian, NormalMeans, UniformMeans
 from icrl.envs.types import Ints
 from icrl.finetune.heldout import EVALUATION_SEEDS, trained
 from icrl.finetune.rows import Row, stem_row, summary_row
-from icrl.prompts import Chat, Prompt, Writer, scenarios
+from icrl.prompts import Chat, Pieces, Prompt, Writer, scenarios
 from icrl.prompts.chat import ChatTokenizer
 
 ARMS = (2, 3, 4, 5, 6, 8, 9, 10)
 """Numbers of arms; 7 is held out."""
 
 PLAYERS: tuple[tuple[float, AnyAgent], ...] = (
-    (0.3, UCB(c=0.25)),
+    (0.4, UCB(c=0.25)),
     (0.1, ThompsonSampling()),
-    (0.25, EpsilonGreedy(epsilon=0.5)),
-    (0.35, Uniform()),
+    (0.15, EpsilonGreedy(epsilon=0.5)),
+    (0.15, Uniform()),
+    (0.1, Stubborn(stay=0.8)),
+    (0.1, Stubborn(stay=0.95)),
 )
+"""The stubborn ones pull bad arms long and leave others untried, which no good player shows: a student that never saw
+that takes "chosen often" for "good"."""
 TEACHER = UCB(c=0.25)
 """Explores less than `UCB(c=1.0)`: its choices repeat, which a small model learns sooner."""
 
@@ -56,14 +62,22 @@ class Corpus:
     warmup: int = 1500
     episodes: int = 16
 
+    @cached_property
+    def _pieces(self) -> Pieces:
+        return Pieces(self.tokenizer)
+
+    @cached_property
+    def _chat(self) -> Chat:
+        return Chat.of(self.tokenizer)
+
     def batch(self, i: int) -> list[Row]:
         """The rows of batch `i`."""
         rng = np.random.default_rng((self.seed, i))
-        prompt = draw_prompt(rng, min(1.0, i / self.warmup))
         grown = min(1.0, i / self.warmup)
-        task = draw_task(rng, int(25 + grown * (self.longest - 25)), ARMS[: 4 + round(grown * (len(ARMS) - 4))])
+        prompt, short = draw_prompt(rng, grown), min(25, self.longest)
+        task = draw_task(rng, int(short + grown * (self.longest - short)), ARMS[: 4 + round(grown * (len(ARMS) - 4))])
         player = PLAYERS[rng.choice(len(PLAYERS), p=[share for share, _ in PLAYERS])][1]
-        writer = Writer(prompt, task.public, self.tokenizer, Chat.of(self.tokenizer))
+        writer = Writer(prompt, task.public, self._pieces, self._chat)
         luck = len(EVALUATION_SEEDS) + int(rng.integers(2**40))
         played = rollout(player, task, episodes=self.episodes, seed=luck)
         played = replace(played, names=prompt.names(task.public, played.episode, luck))

@@ -13,7 +13,8 @@ import numpy as np
 
 from icrl.envs import Episodes
 from icrl.envs.types import Ints, Names
-from icrl.prompts.writer import Tokens, Writer
+from icrl.prompts.pieces import Tokens
+from icrl.prompts.writer import Writer
 
 IGNORE = -100
 
@@ -24,6 +25,8 @@ class Row:
 
     ids: Tokens
     labels: Tokens
+    choices: Tokens
+    """[K] first token of each answer that is allowed."""
 
 
 def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: int) -> Row:
@@ -40,40 +43,50 @@ def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: i
     ids = [writer.head(names)]
     labels = [np.full_like(ids[0], IGNORE)]
     for t in range(steps):
-        name = names[int(episodes.arms[b, t])]
-        pieces = writer.step(name, name, float(episodes.rewards[b, t]))
+        arm = int(episodes.arms[b, t])
+        pulled = names[arm] if arm >= 0 else None
+        text = None if episodes.text is None else str(episodes.text[b, t])
+        said = writer.said(pulled, text, None if episodes.ids is None else episodes.ids[b, t])
+        pieces = writer.step(said, pulled, float(episodes.rewards[b, t]))
         ids += pieces
         labels += [np.full_like(piece, IGNORE) for piece in pieces]
-        if (
-            writer.turns and teacher[t] >= 0
-        ):  # the teacher's answer instead of the player's, as far as one token tells it
-            wanted, told = labels[-len(pieces)], labels[1 - len(pieces)]
-            wanted[0] = writer.encode(names[int(teacher[t])])[0]
-            told[0] = pieces[1][0]  # an answer also has to end
+        if writer.turns and teacher[t] >= 0:
+            _teach(writer, pieces, labels[-len(pieces) :], names[int(teacher[t])])
     if not writer.turns:
         _answer(writer, names, int(teacher[steps]), ids, labels)
-    return Row(np.concatenate(ids), np.concatenate(labels))
+    return Row(np.concatenate(ids), np.concatenate(labels), _choices(writer, names))
+
+
+def _teach(writer: Writer, pieces: Sequence[Tokens], labels: Sequence[Tokens], wanted: str) -> None:
+    """The teacher's answer instead of the player's, as far as one token tells it; and an answer has to end."""
+    if len(labels[0]):  # a free answer may be empty
+        labels[0][0], labels[1][0] = writer.encode(wanted)[0], pieces[1][0]
 
 
 def summary_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, t: int) -> Row:
     """The decision after `t` steps, from a summary of them."""
     names = _names(episodes)[b]
     arms, rewards = episodes.arms[b, :t], episodes.rewards[b, :t]
-    ids = [writer.head(names)]
-    for arm, name in enumerate(names):
-        chosen = arms == arm
-        pulls = int(chosen.sum())
-        ids += writer.summary(name, pulls, float(rewards[chosen].mean()) if pulls else 0.0)
+    pulls = np.bincount(arms[arms >= 0], minlength=len(names))
+    totals = np.bincount(arms[arms >= 0], rewards[arms >= 0], len(names))
+    means = totals / np.maximum(pulls, 1)
+    ids = [writer.head(names), *writer.summaries(names, pulls.tolist(), means.tolist())]
     labels = [np.full(len(piece), IGNORE, np.int32) for piece in ids]
     _answer(writer, names, int(teacher[t]), ids, labels)
-    return Row(np.concatenate(ids), np.concatenate(labels))
+    return Row(np.concatenate(ids), np.concatenate(labels), _choices(writer, names))
 
 
 def _answer(writer: Writer, names: Sequence[str], arm: int, ids: list[Tokens], labels: list[Tokens]) -> None:
     """Appends the question and the teacher's answer."""
+    if arm < 0:
+        raise ValueError("teacher: it has no arm (-1) for the only decision of this row; leave the row out")
     tail, answer = writer.tail(), np.array(writer.choices(names)[arm], np.int32)
     ids += [tail, answer]
     labels += [np.full(len(tail), IGNORE, np.int32), answer]
+
+
+def _choices(writer: Writer, names: Sequence[str]) -> Tokens:
+    return np.array([choice[0] for choice in writer.choices(names)], np.int32)
 
 
 def _names(episodes: Episodes) -> Names:

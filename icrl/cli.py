@@ -52,7 +52,7 @@ class Meter:
     def __call__(self, agent: str, steps: int, tokens: int) -> None:
         """Moves an agent's bar; its first call says how much was found."""
         if agent not in self.bars:
-            self.bars[agent] = self.progress.add_task(agent, total=self.total, completed=steps, speed="")
+            self.bars[agent] = self.progress.add_task(escape(agent), total=self.total, completed=steps, speed="")
             return
         self.tokens[agent] = self.tokens.get(agent, 0) + tokens
         self.progress.advance(self.bars[agent], steps)
@@ -97,16 +97,18 @@ def run(
         Console(stderr=True).print("Stopped. What is finished is kept; the same command continues.")
         raise typer.Exit(130) from None
     table = compare(runs)
-    shown = Table(title=f"{plan.task}: {plan.episodes} episodes on the same luck", box=SIMPLE_HEAD)
+    shown = Table(title=f"{escape(str(plan.task))}: {plan.episodes} episodes on the same luck", box=SIMPLE_HEAD)
     shown.add_column("agent")
     for title in _COLUMNS.values():
         shown.add_column(title, justify="right", no_wrap=True)
     for name, row in table.iterrows():
         interval = f"{row['regret']:.2f} [{row['regret_low']:.2f}, {row['regret_high']:.2f}]"
         cells = [interval] + [_cell(float(row[key])) for key in list(_COLUMNS)[1:]]
-        shown.add_row(str(name), *cells)
+        shown.add_row(escape(str(name)), *cells)
     console.print(shown)
-    console.print(f"Differences and p-values are paired, against {table.index[0]}. Next: icrl report {out}")
+    console.print(
+        f"Differences and p-values are paired, against {escape(str(table.index[0]))}. Next: icrl report {out}"
+    )
 
 
 def _cell(value: float) -> str:
@@ -121,9 +123,13 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
 
     plan, runs, versions = load(folder)
     settings = {key: str(value) for key, value in plan.model_dump(mode="json").items()}
+    missing, played = [name for name in plan.agents if name not in runs], len(next(iter(runs.values())))
+    if missing or played < plan.episodes:
+        settings["unfinished"] = f"{played} of {plan.episodes} episodes" + "".join(f", no {name}" for name in missing)
+        console.print(f"The run is unfinished: the report has {escape(settings['unfinished'])}.")
     path = folder / "report.html"
     path.write_text(render(runs, str(plan.task), settings, versions), encoding="utf-8")
-    console.print(f"The report is at {path}", soft_wrap=True)
+    console.print(f"The report is at {escape(str(path))}", soft_wrap=True)
 
 
 @app.command()
@@ -145,7 +151,7 @@ def doctor() -> None:
     table = Table("part", "works", "detail")
     findings = examine()
     for part, works, detail in findings:
-        table.add_row(part, "[green]yes[/]" if works else "[red]no[/]", detail)
+        table.add_row(part, "[green]yes[/]" if works else "[red]no[/]", escape(detail))
     console.print(table)
 
 

@@ -1,8 +1,8 @@
 """A key-value cache for a batch of conversations that grow unevenly.
 
-All rows share columns. A row that has fewer new tokens than the others leaves holes, which the attention mask hides;
-positions count a row's own tokens only. Buffers grow by doubling and are written in place: stock dynamic caches copy
-everything they hold at every step.
+All rows share columns. A row that has fewer new tokens than the others leaves holes, which the attention mask hides
+until they are too many; positions count a row's own tokens only. Buffers grow by doubling and are written in place:
+stock dynamic caches copy everything they hold at every step.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from transformers.cache_utils import Cache, DynamicLayer
 
 from icrl.models.base import Tokens
+
+SPARSE = 3
+"""Columns in use per token of the longest row at which it pays to close the holes."""
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers counts as untyped
@@ -41,6 +44,15 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers counts a
         self.keys, self.values = (room[:, :, :end] for room in self.room)
         return self.keys, self.values
 
+    def take(self, rows: torch.Tensor) -> GrowingLayer:
+        """A copy of some rows."""
+        taken = GrowingLayer()
+        room = [x[rows.to(x.device)] for x in self.room]
+        if room:
+            taken.lazy_initialization(*room)
+        taken.room, taken.columns = room, self.columns
+        return taken
+
     def get_seq_length(self) -> int:
         """Columns in use."""
         return self.columns
@@ -50,6 +62,11 @@ def _grown(old: torch.Tensor, like: torch.Tensor, size: int) -> torch.Tensor:
     new = like.new_empty((*like.shape[:2], size, like.shape[3]))
     new[:, :, : old.shape[2]] = old
     return new
+
+
+def _like(order: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """Columns [R, n] as an index [R, heads, n, d] into `states`."""
+    return order.to(states.device)[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
 
 
 class Lanes:
@@ -85,19 +102,32 @@ class Lanes:
             used = torch.nonzero(self._valid[:, : self._columns].any(dim=0))
             self._set_columns(int(used[-1]) + 1 if len(used) else 0)
         self.length = keep.copy()
+        if self._columns > SPARSE * max(int(keep.max()), 1):
+            self._compact()
+
+    def _compact(self) -> None:
+        """Moves each row's tokens to the front: rows that forget unequally (summaries) leave ever more holes."""
+        longest = int(self.length.max())
+        order = torch.argsort(~self._valid[:, : self._columns], dim=1, stable=True)[:, :longest]
+        for layer in self.layers:
+            layer.room = [x.gather(2, _like(order, x)) for x in layer.room]
+        self._valid = torch.from_numpy(np.arange(longest) < self.length[:, None])
+        self._set_columns(longest)
 
     def _set_columns(self, columns: int) -> None:
         self._columns = columns
         for layer in self.layers:
             layer.columns = columns
 
-    def take(self, rows: NDArray[np.int64]) -> None:
-        """Keeps some rows."""
+    def take(self, rows: NDArray[np.int64]) -> Lanes:
+        """A copy of some rows."""
         index = torch.from_numpy(rows)
-        self.keys = tuple(self.keys[r] for r in rows)
-        self.length, self._ids, self._valid = self.length[rows], self._ids[rows], self._valid[index]
-        for layer in self.layers:
-            layer.room = [x[index.to(x.device)] for x in layer.room]
+        taken = Lanes(tuple(self.keys[r] for r in rows), 0)
+        taken.length, taken._ids, taken._valid = self.length[rows], self._ids[rows], self._valid[index]
+        taken._columns = self._columns
+        taken.layers = [layer.take(index) for layer in self.layers]
+        taken.cache = Cache(layers=[*taken.layers])
+        return taken
 
     def add(self, new: list[Tokens]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Makes room for new tokens of each row, padded on the left.

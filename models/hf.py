@@ -28,7 +28,8 @@ class TransformersModel:
         model: The model, in evaluation mode.
         tokenizer: Its tokenizer.
         revision: The commit of the hub, or a hash of local weights.
-        cache_bytes: Caches of earlier batches are forgotten, oldest first, beyond this many bytes.
+        cache_bytes: Caches of earlier batches are forgotten, oldest first, beyond this many bytes; that of the last
+            batch is kept.
     """
 
     name: str
@@ -41,7 +42,9 @@ class TransformersModel:
     @property
     def window(self) -> int:
         """Most tokens of a prompt."""
-        return int(self.model.config.get_text_config().max_position_embeddings)
+        config = self.model.config.get_text_config()
+        known = getattr(config, "max_position_embeddings", None)  # recurrent models have none
+        return int(known or self.tokenizer.model_max_length)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -76,7 +79,9 @@ class TransformersModel:
             raise ValueError(f"prompt: {longest} tokens do not fit into the window of {self.window} of {self.name}")
         keys = tuple(q.key for q in queries)
         answers = self._write(keys, queries) if queries[0].choices is None else self._score(keys, queries)
-        while self.lanes and (not self.reuses or sum(x.bytes for x in self.lanes) > self.cache_bytes):
+        if not self.reuses:
+            self.lanes.clear()
+        while len(self.lanes) > 1 and sum(x.bytes for x in self.lanes) > self.cache_bytes:
             self.lanes.pop(0)
         return answers
 
@@ -85,13 +90,15 @@ class TransformersModel:
         batch = tuple(q.choices or () for q in queries)
         temperature = np.array([[q.temperature] for q in queries])
         logits, reused = self._read(keys, [q.ids for q in queries])
+        fed = np.array([len(q.ids) - n for q, n in zip(queries, reused, strict=True)])
         logp, raw = np.zeros((2, len(batch), max(map(len, batch))))
         root = logits
         for level in levels(batch):
             logits = root
             if any(level.paths):
                 deeper = [np.append(q.ids, path).astype(np.int32) for q, path in zip(queries, level.paths, strict=True)]
-                logits, _ = self._read(keys, deeper)
+                logits, before = self._read(keys, deeper)
+                fed += [len(ids) - n for ids, n in zip(deeper, before, strict=True)]
             children = logits.gather(1, torch.from_numpy(level.tokens).to(logits.device))
             norm = torch.logsumexp(logits, dim=1, keepdim=True)
             shown = np.where(level.live, children.cpu().numpy().astype(np.float64), -np.inf)
@@ -99,7 +106,7 @@ class TransformersModel:
             shown[~level.live.any(axis=1)] = 0.0
             logp = logp + along(policy(shown, temperature), level.child)
         mass = [float(np.exp(row[: len(c)]).sum()) for row, c in zip(raw, batch, strict=True)]
-        usage = [(len(q.ids) - n, n, 0) for q, n in zip(queries, reused, strict=True)]
+        usage = [(n, m, 0) for n, m in zip(fed.tolist(), reused, strict=True)]
         return [Answer(u, row[: len(c)], m) for u, row, m, c in zip(usage, logp, mass, batch, strict=True)]
 
     def _write(self, keys: tuple[object, ...], queries: Sequence[Query]) -> list[Answer]:
@@ -135,16 +142,21 @@ class TransformersModel:
         return logits, read.tolist()
 
     def _find(self, keys: tuple[object, ...]) -> Lanes:
-        """The batch that has read these conversations, taken out of the list; or a new one."""
-        found = next((x for x in self.lanes if set(keys) <= set(x.keys)), None) if self.reuses else None
-        if found is None:
-            found = Lanes(keys, self.model.config.get_text_config().num_hidden_layers)
-        else:
+        """What has read these conversations: the same batch, taken out of the list, or a copy of some of its rows.
+
+        A batch stays when some of its rows are asked for, since they may be asked once more (an answer that could not
+        be read) before all go on.
+        """
+        holders = [x for x in self.lanes if self.reuses and set(keys) <= set(x.keys)]
+        if not holders:
+            return Lanes(keys, self.model.config.get_text_config().num_hidden_layers)
+        found = min(holders, key=lambda x: len(x.keys))
+        if len(found.keys) == len(keys):
             self.lanes.remove(found)
-            if found.keys != keys:
-                where = {key: row for row, key in enumerate(found.keys)}
-                found.take(np.array([where[key] for key in keys]))
-        return found
+        if found.keys == keys:
+            return found
+        where = {key: row for row, key in enumerate(found.keys)}
+        return found.take(np.array([where[key] for key in keys]))
 
     def forward(self, ids: torch.Tensor, positions: torch.Tensor, sees: torch.Tensor, lanes: Lanes) -> torch.Tensor:
         """The model's own share of the work; [R, V] logits at the last column."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ POCKET = "pocket"
 
 
 def load_model(
-    name: str,
+    name: str | Path,
     *,
     revision: str | None = None,
     dtype: str = "auto",
     device_map: str | None = None,
-    adapter: str | None = None,
-    chat_template: str | None = None,
+    adapter: str | Path | None = None,
+    chat_template: str | Path | None = None,
 ) -> Model:
     """Loads a language model with transformers, from safetensors only.
 
@@ -34,16 +35,21 @@ def load_model(
     Raises:
         ValueError: There is no such model, or it cannot be read.
     """
-    import transformers
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError("model: language models need transformers; `pip install 'icrl[model]'` brings it") from error
 
     from icrl.models.hf import TransformersModel
 
-    path = str(files("icrl.models") / "pocket") if name == POCKET else name
-    if name.startswith((".", "/", "~")) or Path(name).exists():
-        path = str(Path(name).expanduser())
-    folder = Path(path)
-    if (folder.is_absolute() or name.startswith(".")) and not (folder / "config.json").is_file():
-        raise ValueError(f"model: no model at {path}: give 'pocket', a folder with a config.json, or a name on the hub")
+    name = str(name)
+    folder = Path(str(files("icrl.models") / "pocket")) if name == POCKET else Path(name).expanduser()
+    local = folder.is_dir() or folder.is_absolute() or name.startswith(".")
+    if local and not (folder / "config.json").is_file():
+        raise ValueError(
+            f"model: no model at {folder}: give 'pocket', a folder with a config.json, or a name on the hub"
+        )
+    path = str(folder) if local else name
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, revision=revision)
         model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -51,19 +57,41 @@ def load_model(
         )
     except (OSError, ValueError) as error:
         raise ValueError(f"model: {name!r} is no model that can be read from a folder or the hub: {error}") from error
-    if adapter is not None:
-        model.load_adapter(adapter)
     if chat_template is not None:
-        is_file = "\n" not in chat_template and "{" not in chat_template and Path(chat_template).is_file()
-        tokenizer.chat_template = Path(chat_template).read_text(encoding="utf-8") if is_file else chat_template
+        text = str(chat_template)
+        if "{" not in text:
+            if not Path(text).is_file():
+                raise ValueError(f"chat_template: {text!r} is neither a file nor a template, which has braces")
+            text = Path(text).read_text(encoding="utf-8")
+        tokenizer.chat_template = text
     commit: Any = getattr(model.config, "_commit_hash", None)  # absent on a config read from a folder
-    return TransformersModel(name, model.eval(), tokenizer, commit or _digest(folder))
+    identity = commit or _digest(folder.glob("*.safetensors"))
+    if adapter is not None:
+        identity += "+" + _adapt(model, str(adapter))
+    return TransformersModel(name, model.eval(), tokenizer, identity)
 
 
-def _digest(folder: Path) -> str:
-    """A short hash of the weight files of a local folder."""
+def _adapt(model: Any, adapter: str) -> str:
+    """Applies an adapter; returns a hash of its weights. Read here, as transformers would also unpickle a `.bin`."""
+    try:
+        from peft import PeftConfig
+    except ImportError as error:
+        raise ValueError("adapter: adapters need PEFT; `pip install peft` brings it") from error
+    from safetensors.torch import load_file
+    from transformers.utils import cached_file
+
+    try:
+        weights = Path(str(cached_file(adapter, "adapter_model.safetensors")))
+        model.load_adapter(peft_config=PeftConfig.from_pretrained(adapter), adapter_state_dict=load_file(weights))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"adapter: {adapter!r} is no PEFT adapter in safetensors: {error}") from error
+    return _digest([weights])
+
+
+def _digest(files: Iterable[Path]) -> str:
+    """A short hash of weight files."""
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in sorted(files):
         with file.open("rb") as handle:
             while block := handle.read(1 << 24):
                 digest.update(block)

@@ -31,6 +31,7 @@ class Prompt:
         on_failure: For free answers that name no arm: ask again (`retry`, up to `retries` times, then forfeit),
             draw an arm at random (`resample`), or let the step pass without a reward (`forfeit`). Always counted.
         retries: See `on_failure`.
+        max_tokens: Longest free answer.
     """
 
     history: History = "raw"

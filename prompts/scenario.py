@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
 from importlib.resources import files
@@ -22,6 +23,21 @@ REWARDS: dict[RewardFamily, str] = {
 }
 _DECIMALS: dict[RewardFamily, int] = {"bernoulli": 0, "gaussian": 2}
 
+_PLACEHOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "system": (("labels",), ("n", "rewards")),
+    "first": ((), ()),
+    "feedback": (("reward",), ("label",)),
+    "forfeit": ((), ()),
+    "log": ((), ()),
+    "line": (("label", "reward"), ()),
+    "lost": ((), ()),
+    "summary": ((), ()),
+    "tried": (("label", "mean", "pulls"), ()),
+    "untried": (("label",), ()),
+    "query": ((), ()),
+}
+"""Of each text: those that it must have, and those that it may have."""
+
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
 
 
@@ -29,7 +45,8 @@ class Scenario(Spec):
     """Texts of a scenario; the placeholders are explained in `scenarios.yaml`.
 
     Raises:
-        ValueError: A label is empty, has spaces around it or a line break in it, or two labels differ by case only.
+        ValueError: A text lacks a placeholder, has one twice or one that is unknown there; a label is empty, has
+            spaces around it or a line break in it; or two labels differ by case only.
     """
 
     system: str
@@ -46,8 +63,17 @@ class Scenario(Spec):
     labels: Words
 
     @model_validator(mode="after")
-    def _labels_are_distinct(self) -> Self:
+    def _is_complete(self) -> Self:
         check_labels(self.labels)
+        for field, (needed, optional) in _PLACEHOLDERS.items():
+            found = re.findall(r"{(\w*)}", getattr(self, field))
+            wrong = {*needed} - {*found} or {*found} - {*needed, *optional} or {x for x in found if found.count(x) > 1}
+            if wrong:
+                allowed = ", ".join(f"{{{name}}}" for name in (*needed, *optional)) or "none"
+                raise ValueError(
+                    f"{field}: {{{min(wrong)}}} is missing, unknown or there twice in {getattr(self, field)!r}; "
+                    f"placeholders of this text: {allowed}"
+                )
         return self
 
     def names(self, n_arms: int, episodes: Ints, seed: int) -> Names:
@@ -62,14 +88,18 @@ class Scenario(Spec):
         drawn = np.argsort(luck, axis=1)[:, :n_arms]
         return tuple(tuple(self.labels[i] for i in row) for row in drawn.tolist())
 
-    def instructions(self, names: tuple[str, ...], public: Public) -> str:
-        """The system text of one episode."""
-        return self.system.format(n=len(names), labels="\n".join(names), rewards=REWARDS[public.reward])
+    def instructions(self, public: Public) -> tuple[str, str]:
+        """The system text, before and after the list of the labels."""
+        before, _, after = self.system.partition("{labels}")
+        shown = {"{n}": str(public.n_arms), "{rewards}": REWARDS[public.reward]}
+        for placeholder, text in shown.items():
+            before, after = before.replace(placeholder, text), after.replace(placeholder, text)
+        return before, after
 
 
 def number(value: float, public: Public) -> str:
     """A reward as text: 0 or 1 for Bernoulli rewards, else two decimals."""
-    return f"{value:.{_DECIMALS[public.reward]}f}"
+    return f"{value:z.{_DECIMALS[public.reward]}f}"  # z: never "-0.00"
 
 
 def check_labels(labels: tuple[str, ...]) -> None:

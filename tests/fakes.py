@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from icrl.agents import UCB, EpsilonGreedy, Greedy, LLMAgent, ThompsonSampling, Uniform
+from icrl.agents.sticky import Stubborn, WinStayLoseShift
 from icrl.envs import Bandit, Choice, tape
 from icrl.envs.tape import Stream
 from icrl.finetune.tokenizer import TEMPLATE, build
@@ -26,7 +27,7 @@ FIVE = ("red", "blue", "green", "yellow", "orange")
 
 
 def word_tokenizer() -> Any:
-    """As `icrl.finetune.pocket.new_tokenizer`, which needs torch."""
+    """As `icrl.finetune.network.new_tokenizer`, which needs torch."""
     texts = [text for story in scenarios().values() for text in story.model_dump(exclude={"labels"}).values()]
     return build([text for text in (*texts, *REWARDS.values()) for _ in range(50)], 16_384)
 
@@ -122,6 +123,8 @@ CLASSICAL: dict[str, Any] = {
     "ucb-half": UCB(alpha=0.5),
     "ucb-constant": UCB(c=1.0),
     "thompson": ThompsonSampling(),
+    "win-stay": WinStayLoseShift(),
+    "stubborn": Stubborn(stay=0.8),
 }
 
 PROMPTS: dict[str, Prompt] = {

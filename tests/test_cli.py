@@ -11,7 +11,7 @@ import pytest
 PLAN = """
 task: {preset: bernoulli-easy, horizon: 8}
 episodes: 6
-agents: {uniform: Uniform, pocket: {model: pocket}}
+agents: {'any [/b]': Uniform, pocket: {model: pocket}}
 """
 
 
@@ -30,7 +30,7 @@ def plan(tmp_path):
 def test_run_and_report(tmp_path, plan):
     done = icrl("run", plan, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "pocket" in done.stdout
+    assert "pocket" in done.stdout and "any [/b]" in done.stdout
     assert "regret" in done.stdout
     again = icrl("run", plan, "--out", "run", cwd=tmp_path)
     assert again.returncode == 0, again.stderr

@@ -21,6 +21,7 @@ def world(request, fakes):
 
 NAMES = (
     *("uniform", "greedy", "epsilon-greedy", "ucb1", "ucb-half", "ucb-constant", "thompson"),
+    *("win-stay", "stubborn"),
     *("llm-turns", "llm-log", "llm-summary", "llm-retry", "llm-resample", "llm-forfeit"),
 )
 
@@ -58,6 +59,7 @@ class TestContract:
         assert ((choice.arm >= -1) & (choice.arm < k)).all()
         assert choice.probs is None or np.allclose(choice.probs.sum(axis=2), 1)
         shapes = {"probs": (r, 1, k), "mass": (r, 1), "failed": (r,), "usage": (r, 3)}
+        assert choice.ids is None or len(choice.ids) == r
         for name, shape in shapes.items():
             assert getattr(choice, name) is None or getattr(choice, name).shape == shape
         assert choice.text is None or len(choice.text) == r

@@ -63,6 +63,11 @@ class TestWindow:
         assert model.asked == []
         assert len(rollout(agent, TASK, episodes=2)) == 2
 
+    def test_too_few_labels_are_said_before_the_first_call(self, fakes, tokenizer):
+        model = fakes.FakeModel(tokenizer)
+        with pytest.raises(ValueError, match="labels: the task has 5 arms"):
+            LLMAgent(model, Prompt(labels=("red", "blue"))).check(TASK.public)
+
     def test_a_summary_stays_short(self, fakes, tokenizer):
         model = fakes.FakeModel(tokenizer, window=200)
         rollout(LLMAgent(model, Prompt("summary")), make("bernoulli-hard", horizon=60), episodes=2)
@@ -87,6 +92,15 @@ class TestFreeAnswers:
         assert runs.probs is None and runs.mass is None and (runs.failed == 0).all()
         written = len(tokenizer.encode("I choose **Green**", add_special_tokens=False))
         assert (runs.usage[:, :, 2] == written).all()
+
+    def test_what_was_generated_stays_as_it_was(self, fakes, letters):
+        """Not re-encoded from its text, in which spaces may be lost and other tokens may say the same."""
+        model, agent = self.agent(fakes, letters, lambda query: "  red ")
+        runs = rollout(agent, TASK, episodes=2)
+        said = letters.encode("  red ", add_special_tokens=False)
+        assert runs.text[0, 0] == "red" and runs.ids.shape == (2, 8, 16)
+        assert (runs.ids[:, :, : len(said)] == said).all() and (runs.ids[:, :, len(said) :] == -1).all()
+        assert prompted(model)[0].count("  red <|end|>") == 7
 
     def test_the_limits_reach_the_model(self, fakes, tokenizer):
         model, agent = self.agent(fakes, tokenizer, lambda query: "red", max_tokens=7)

@@ -5,7 +5,7 @@ import pytest
 
 from icrl.agents import UCB, LLMAgent, Uniform, replay, rollout
 from icrl.agents.rollout import collect, identity, play
-from icrl.envs import make
+from icrl.envs import Choice, make
 from icrl.prompts import Prompt
 
 TASK = make("bernoulli-easy", horizon=6)
@@ -20,6 +20,8 @@ class TestArguments:
             ({"episodes": []}, "episodes"),
             ({"episodes": [1, -1]}, "episodes"),
             ({"episodes": [1, 2, 1]}, "episodes.*distinct"),
+            ({"episodes": [0.5]}, "episodes.*0.5"),
+            ({"episodes": [[1, 2]]}, "episodes"),
             ({"seed": -1}, "seed.*-1"),
             ({"batch": 0}, "batch.*0"),
         ],
@@ -28,6 +30,21 @@ class TestArguments:
     def test_bad_ones_are_refused_by_name(self, arguments, says):
         with pytest.raises(ValueError, match=says):
             rollout(Uniform(), TASK, **arguments)
+
+    @pytest.mark.parametrize("arms", [[[4]], [[-2]], [[0, 1]]], ids=str)
+    def test_impossible_choices_are_refused(self, arms):
+        """A world would take such an arm for one of another row."""
+
+        class Odd(Uniform):
+            def act(self, state, view):
+                return state, Choice(np.repeat(np.array(arms), len(view.t), axis=0))
+
+        with pytest.raises(ValueError, match="agent: .*arms 0 to 3"):
+            rollout(Odd(), TASK, episodes=4)
+
+    def test_numbers_of_numpy_are_numbers(self):
+        assert rollout(Uniform(), TASK, episodes=np.int64(3)).episode.tolist() == [0, 1, 2]
+        assert rollout(Uniform(), TASK, episodes=np.array([2.0, 5.0])).episode.tolist() == [2, 5]
 
     def test_an_agent_is_checked_before_anything_is_played(self, fakes, tokenizer):
         model = fakes.FakeModel(tokenizer, window=100)
@@ -79,6 +96,16 @@ class TestReplay:
         runs = rollout(Uniform(), world, episodes=256)
         for t, choice in enumerate(replay(UCB(), runs)):
             assert ((choice.arm[:, 0] < 0) == (runs.lengths <= t)).all()
+
+    def test_all_that_a_choice_tells_is_kept_when_rows_end(self, fakes, tokenizer):
+        world = fakes.Ending(n_arms=5, horizon=12, means={"kind": "uniform"})
+        agent = fakes.agent("llm-turns", tokenizer)
+        runs = rollout(agent, world, episodes=16)
+        choices = list(replay(agent, runs))
+        assert runs.lengths.min() < runs.horizon == len(choices)
+        np.testing.assert_array_equal(np.stack([c.probs[:, 0] for c in choices], axis=1), runs.probs)
+        np.testing.assert_array_equal(np.stack([c.mass[:, 0] for c in choices], axis=1), runs.mass)
+        np.testing.assert_array_equal(np.array([c.text for c in choices]).T, runs.text)
 
     def test_forfeited_steps_are_no_pulls(self, fakes):
         runs = rollout(fakes.Scripted(np.full((256, 6), -1)), TASK, episodes=256)

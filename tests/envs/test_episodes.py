@@ -39,6 +39,7 @@ def full(length: int = 4, first: int = 0) -> Episodes:
         failed=np.zeros((2, length), np.int64),
         usage=np.ones((2, length, 3), np.int64),
         text=text,
+        ids=rng.integers(0, 9, (2, length, 3)),
         terminated=np.array([False, True]),
         means=np.array([[0.4, 0.6], [0.6, 0.4]]),
         best_arm=np.array([1, 0]),

@@ -59,7 +59,7 @@ def test_bad_files_are_refused_with_a_sentence(tmp_path, text, says):
     [
         ("bernouli-hard", "did you mean 'bernoulli-hard'"),
         ("{preset: bernoulli-hard, horizont: 3}", "did you mean 'horizon'"),
-        ("{preset: bernoulli-hard, horizon: 0}", "greater than or equal to 1"),
+        ("{preset: bernoulli-hard, horizon: 0}", "^bernoulli-hard.horizon: [^\\n]* greater than or equal to 1, got 0$"),
         ("'nowhere.at.all:Task'", "cannot import"),
         ("{n_arms: 2, horizon: 3, means: {kind: gap, best: 1.5, gap: 0.2}}", r"\[0, 1\] for Bernoulli"),
     ],
@@ -68,6 +68,37 @@ def test_bad_tasks_are_refused_with_a_sentence(tmp_path, task, says):
     plan = Experiment.load(written(tmp_path, f"task: {task}\nagents: {{a: UCB}}"))
     with pytest.raises(ValueError, match=says):
         plan.build_task()
+
+
+@pytest.mark.parametrize(
+    ("agent", "says"),
+    [
+        ("{model: pocket, prompt: null}", "agents.a.prompt"),
+        ("{model: pocket, prompt: raw}", "agents.a.prompt"),
+        ("{model: pocket, prompt: {history: rew}}", "agents.a.prompt.history: .*'raw' or 'summary'"),
+        ("{model: pocket, temperature: hot}", "agents.a.temperature: .*'hot'"),
+        ("{model: pocket, temperature: -1}", "agents.a.temperature: .*-1"),
+        ("{type: UCB, c: -1}", "agents.a.c: .*-1"),
+    ],
+)
+def test_bad_agents_are_refused_when_the_file_is_read(tmp_path, agent, says):
+    with pytest.raises(ValueError, match=says):
+        Experiment.load(written(tmp_path, f"task: bernoulli-hard\nagents: {{a: {agent}}}"))
+
+
+def test_wrong_arguments_for_a_class_of_the_users(tmp_path):
+    plan = Experiment.load(
+        written(tmp_path, "task: bernoulli-hard\nagents: {a: {type: 'fractions:Fraction', wrong: 1}}")
+    )
+    with pytest.raises(ValueError, match="agents.a: fractions:Fraction cannot be built from"):
+        plan.build_agent("a")
+
+
+def test_a_task_by_import_path_may_be_a_value(tmp_path, monkeypatch):
+    (tmp_path / "mytasks.py").write_text("import icrl\nTASK = icrl.make('bernoulli-hard', horizon=7)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plan = Experiment.load(written(tmp_path, "task: 'mytasks:TASK'\nagents: {a: UCB}"))
+    assert plan.build_task().public.horizon == 7
 
 
 def test_a_file_that_is_not_there(tmp_path):

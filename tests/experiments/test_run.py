@@ -1,13 +1,15 @@
 """The store and the runner: what is stored is what was played, and what is played is not played twice."""
 
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from icrl.agents import rollout
-from icrl.experiments import Experiment, load, run, runner
+from icrl.agents import Uniform, rollout
+from icrl.experiments import Experiment, config, load, run, runner
 from icrl.experiments.store import Store
 
 PLAN = {
@@ -111,10 +113,112 @@ def test_a_changed_model_is_refused(tmp_path, monkeypatch):
         run(plan(agents={"ucb": "UCB"}), tmp_path)
 
 
+HOLD = """
+import sys
+from icrl.experiments.store import Store
+with Store.create(sys.argv[1], {}, {}):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_a_second_process_is_refused(tmp_path):
-    with Store.create(tmp_path, {}, {}), pytest.raises(ValueError, match="another process is writing"):
-        Store.create(tmp_path, {}, {})
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(ValueError, match="another process is writing"):
+            Store.create(tmp_path, {}, {})
+        holder.stdin.close()
     Store.create(tmp_path, {}, {}).close()
+
+
+def test_a_place_that_is_a_file(tmp_path):
+    (tmp_path / "here").write_text("")
+    with pytest.raises(ValueError, match="out: .*cannot be made a folder"):
+        Store.create(tmp_path / "here", {}, {})
+
+
+def test_the_order_of_agents_stays(tmp_path):
+    """The first is the baseline of all tests, in the table as in the report."""
+    names = ("uniform", "b", "a")
+    run(plan(agents=dict.fromkeys(names, "Uniform")), tmp_path)
+    experiment, runs, _ = load(tmp_path)
+    assert tuple(experiment.agents) == tuple(runs) == names
+
+
+def test_an_unfinished_run_can_be_read(tmp_path):
+    """What all that have begun have finished, so that they stay comparable."""
+    steps = []
+
+    def stop(agent, n, tokens):
+        steps.append(tokens)
+        if sum(map(bool, steps)) == 9:  # the second batch of the model has begun
+            raise Killed
+
+    agents = {
+        "ucb": "UCB",
+        "pocket": {"model": "pocket"},
+        "last": {"model": "pocket", "prompt": {"history": "summary"}},
+    }
+    with pytest.raises(Killed):
+        run(plan(agents=agents, batch=2), tmp_path, stop)
+    _, runs, _ = load(tmp_path)
+    assert {name: run.episode.tolist() for name, run in runs.items()} == {"ucb": [0, 1], "pocket": [0, 1]}
+
+
+def test_nothing_finished_is_said(tmp_path):
+    def stop(agent, n, tokens):
+        raise Killed
+
+    with pytest.raises(Killed):
+        run(plan(), tmp_path, stop)
+    with pytest.raises(ValueError, match="nothing in .* has finished yet"):
+        load(tmp_path)
+
+
+def test_agents_of_one_model_share_it(tmp_path, monkeypatch):
+    loaded, load_model = [], config.load_model
+    monkeypatch.setattr(config, "load_model", lambda name, **how: loaded.append(how) or load_model(name, **how))
+    prompts = ({"history": "raw"}, {"history": "summary"}, {"layout": "log"})
+    agents = {f"p{i}": {"model": "pocket", "prompt": prompt} for i, prompt in enumerate(prompts)}
+    runs = run(plan(agents=agents | {"half": {"model": "pocket", "dtype": "bfloat16"}}), tmp_path)
+    assert [how["dtype"] for how in loaded] == ["auto", "bfloat16"]
+    alone = run(plan(agents={"p1": agents["p1"]}), tmp_path / "alone")
+    assert np.abs(alone["p1"].probs - runs["p1"].probs).max() < 1e-4
+
+
+class Stranger(Uniform.__mro__[1]):
+    """A user's own agent, without a repr that tells its settings."""
+
+    __repr__ = object.__repr__
+
+
+def test_agents_that_cannot_be_known_again_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="agents.mine: Stranger has no repr"):
+        run(plan(agents={"mine": f"{__name__}:Stranger"}), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_free_answers_are_stored_as_they_were_generated(tmp_path, monkeypatch, fakes, letters):
+    """A run that continues has the very tokens in its prompts, spaces and all."""
+    model = fakes.Writing(letters, script=lambda query: "  red" if query.ids[-40:].sum() % 2 else "hm ")
+    monkeypatch.setattr(config, "load_model", lambda name, **how: model)
+    prompt = {"answer": "free", "on_failure": "forfeit", "labels": list(fakes.FIVE)}
+    free = plan(agents={"free": {"model": "fake", "prompt": prompt}})
+    whole = run(free, tmp_path / "whole")["free"]
+    assert whole.ids.shape == (5, 6, 16) and (whole.failed > 0).any() and (whole.failed == 0).any()
+    asked = [[q.ids.tolist() for q in step] for step in model.asked]
+
+    def stop(agent, n, tokens):
+        if len(model.asked) == 3:
+            raise Killed
+
+    model.asked.clear()
+    with pytest.raises(Killed):
+        run(free, tmp_path / "cut", stop)
+    assert_equal(whole, run(free, tmp_path / "cut")["free"])
+    assert [[q.ids.tolist() for q in step] for step in model.asked] == asked
 
 
 def test_a_folder_without_a_run(tmp_path):

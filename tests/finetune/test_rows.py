@@ -30,6 +30,23 @@ def played(fakes, tokenizer, prompt, task):
     return agent.writer(task.public), runs, [[q.ids.tolist() for q in asked] for asked in model.asked]
 
 
+@pytest.mark.parametrize("layout", ["turns", "log"])
+@pytest.mark.parametrize("on_failure", ["forfeit", "resample"])
+def test_free_answers_stand_in_a_row_as_they_were_written(layout, on_failure, fakes, any_tokenizer):
+    """Right, wordy, unreadable or empty ones."""
+    model = fakes.Writing(any_tokenizer, script=fakes.by_hash)
+    prompt = Prompt(layout=layout, answer="free", on_failure=on_failure, labels=fakes.FIVE, max_tokens=32)
+    agent = LLMAgent(model, prompt)
+    runs = rollout(agent, TASKS["coins"], episodes=6)
+    assert (runs.failed > 0).any() and (runs.failed == 0).any()
+    writer = agent.writer(TASKS["coins"].public)
+    for b in range(6):
+        row = stem_row(writer, runs, b, np.where(runs.arms[b] < 0, 0, runs.arms[b]), 8)
+        asked = model.asked[8][b].ids.tolist()
+        assert row.ids.tolist()[: len(asked)] == asked
+        assert len(row.ids) == len(row.labels)
+
+
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 @pytest.mark.parametrize(("story", "layout"), STYLES, ids=lambda v: v)
 class TestOneText:
@@ -101,6 +118,16 @@ class TestLabels:
         assert set(row.labels.tolist()) == {IGNORE}
 
 
+@pytest.mark.parametrize("prompt", [Prompt(layout="log"), Prompt("summary")], ids=["log", "summary"])
+def test_a_row_of_one_decision_needs_a_teacher(prompt, tokenizer, fakes):
+    """Arm -1 would be the last label."""
+    agent = LLMAgent(fakes.FakeModel(tokenizer), prompt)
+    runs = rollout(agent, TASKS["coins"], episodes=1)
+    write = stem_row if prompt.append_only else summary_row
+    with pytest.raises(ValueError, match="teacher"):
+        write(agent.writer(TASKS["coins"].public), runs, 0, np.full(9, -1), 4)
+
+
 def test_episodes_without_names_are_refused(tokenizer, fakes):
     task = TASKS["coins"]
     writer = LLMAgent(fakes.FakeModel(tokenizer)).writer(task.public)
@@ -111,7 +138,7 @@ def test_episodes_without_names_are_refused(tokenizer, fakes):
 
 
 def test_padding():
-    rows = [Row(np.arange(n, dtype=np.int32), np.arange(n, dtype=np.int32) + 10) for n in (3, 1)]
+    rows = [Row(*(np.arange(n, dtype=np.int32) + lead for lead in (0, 10, 20))) for n in (3, 1)]
     ids, labels = pad(rows, 7)
     assert ids.tolist() == [[0, 1, 2], [0, 7, 7]]
     assert labels.tolist() == [[10, 11, 12], [10, IGNORE, IGNORE]]

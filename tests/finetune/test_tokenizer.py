@@ -3,7 +3,7 @@ import pytest
 
 from icrl.envs import Public
 from icrl.finetune.tokenizer import MARKERS, build
-from icrl.prompts import Chat, Prompt, Writer, scenarios
+from icrl.prompts import Chat, Pieces, Prompt, Writer, scenarios
 
 COINS, NUMBERS = (Public("bandit", 5, 100, family) for family in ("bernoulli", "gaussian"))
 
@@ -28,10 +28,10 @@ def test_every_marker_is_one_token(tokenizer):
 @pytest.mark.parametrize("story", sorted(scenarios()))
 def test_a_raw_step_has_at_most_nine_tokens(story, layout, tokenizer):
     for public, rewards in ((COINS, (0.0, 1.0)), (NUMBERS, np.linspace(-9.99, 9.99, 400))):
-        writer = Writer(Prompt(scenario=story, layout=layout), public, tokenizer, Chat.of(tokenizer))
+        writer = Writer(Prompt(scenario=story, layout=layout), public, Pieces(tokenizer), Chat.of(tokenizer))
         for reward in rewards:
             word = writer.prompt.words[0]
-            assert sum(map(len, writer.step(word, word, float(reward)))) <= 9
+            assert sum(map(len, writer.step(writer.encode(word), word, float(reward)))) <= 9
 
 
 def test_any_text_can_be_written(tokenizer):

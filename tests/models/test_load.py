@@ -47,6 +47,69 @@ class TestFolder:
         assert not load_model(str(folder)).model.training
 
 
+def test_a_folder_of_that_name_does_not_replace_the_embedded_model(tmp_path, monkeypatch):
+    (tmp_path / "pocket").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_model("pocket").model.config.model_type == "qwen3"
+
+
+def test_a_template_that_is_no_file(folder):
+    with pytest.raises(ValueError, match=r"chat_template: 'chta.jinja' is neither a file nor a template"):
+        load_model(folder, chat_template="chta.jinja")
+
+
+def test_a_folder_without_a_model_by_a_relative_path(tmp_path, monkeypatch):
+    (tmp_path / "models" / "x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="model: no model at models/x"):
+        load_model("models/x")
+
+
+class TestAdapter:
+    @pytest.fixture
+    def adapter(self, folder, tmp_path_factory):
+        """A LoRA adapter of random weights, saved by PEFT."""
+        import peft
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        path = tmp_path_factory.mktemp("adapters") / "lora"
+        wrapped = peft.get_peft_model(
+            AutoModelForCausalLM.from_pretrained(folder), peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
+        )
+        torch.manual_seed(0)
+        for name, weight in wrapped.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(weight, std=0.5)
+        wrapped.save_pretrained(path)
+        return path
+
+    def test_it_is_applied_as_peft_would(self, folder, adapter, asked):
+        import peft
+        from transformers import AutoModelForCausalLM
+
+        served = load_model(folder, adapter=adapter)
+        (found,) = served.ask(asked)
+        (base,) = load_model(folder).ask(asked)
+        assert np.abs(found.logp - base.logp).max() > 1e-3
+        served.model = peft.PeftModel.from_pretrained(
+            AutoModelForCausalLM.from_pretrained(folder), adapter
+        ).merge_and_unload()
+        served.lanes.clear()
+        (expected,) = served.ask(asked)
+        assert found.logp == pytest.approx(expected.logp, abs=1e-5)
+
+    def test_it_is_part_of_what_the_model_is(self, folder, adapter):
+        base, adapted = (load_model(folder, adapter=a).facts["revision"] for a in (None, adapter))
+        assert adapted.startswith(f"{base}+") and len(adapted) == len(base) + 13
+
+    def test_pickles_are_not_read(self, folder, adapter, tmp_path):
+        (tmp_path / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
+        (tmp_path / "adapter_model.bin").write_bytes(b"a pickle")
+        with pytest.raises(ValueError, match=r"adapter: .*safetensors"):
+            load_model(folder, adapter=tmp_path)
+
+
 class TestTemplate:
     text = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 

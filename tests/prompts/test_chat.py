@@ -11,7 +11,7 @@ from transformers.utils import chat_template_utils
 
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import Bandit, Gap
-from icrl.prompts import Chat, Prompt, Writer
+from icrl.prompts import Chat, Pieces, Prompt, Writer
 
 FOLDER = Path(importlib.util.find_spec("trl").submodule_search_locations[0]) / "chat_templates"
 MULTIMODAL = {f"{name}{kind}" for name in ("idefics3", "llava_next", "smolvlm") for kind in ("", "_training")}
@@ -71,7 +71,7 @@ class TestEachTemplate:
 
     def test_the_instructions_appear_once(self, name, played):
         agent, queries, runs = played(name)
-        system = agent.prompt.scenario.instructions(runs.names[0], TASK.public)
+        system = "\n".join(runs.names[0]).join(agent.prompt.scenario.instructions(TASK.public))
         text = agent.model.tokenizer.decode(queries[-1].ids)
         assert text.count(system) == 1 and text.count(agent.prompt.scenario.first) == 1
 
@@ -79,7 +79,7 @@ class TestEachTemplate:
         """Empty thoughts aside: a template drops those of the past, here the text that was answered stays."""
         agent, queries, runs = played(name)
         story, tokenizer = agent.prompt.scenario, agent.model.tokenizer
-        system = story.instructions(runs.names[0], TASK.public)
+        system = "\n".join(runs.names[0]).join(story.instructions(TASK.public))
         talk = [{"role": "system", "content": system}, {"role": "user", "content": story.first}]
         if name in NO_SYSTEM:
             talk = [{"role": "user", "content": f"{system}\n\n{story.first}"}]
@@ -171,4 +171,4 @@ class TestWithoutTemplate:
         tokenizer = fakes.byte_tokenizer(None)
         for prompt in (Prompt(), Prompt("summary")):
             with pytest.raises(ValueError, match="layout: 'turns' needs .* chat template; use layout='log'"):
-                Writer(prompt, TASK.public, tokenizer, Chat.of(tokenizer))
+                Writer(prompt, TASK.public, Pieces(tokenizer), Chat.of(tokenizer))

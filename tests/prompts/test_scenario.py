@@ -6,6 +6,7 @@ from scipy import stats
 
 from icrl.envs import make
 from icrl.prompts import Prompt, scenario, scenarios
+from icrl.prompts.scenario import number
 
 PUBLIC = make("bernoulli-hard").public
 MANY = np.arange(2000)
@@ -40,6 +41,34 @@ class TestLabels:
     def test_fewer_labels_than_arms(self, labels):
         with pytest.raises(ValueError, match=f"labels: the task has 5 arms, .* only {len(labels)} labels"):
             Prompt(labels=labels).names(PUBLIC, np.arange(3), 0)
+
+
+class TestPlaceholders:
+    @pytest.mark.parametrize(
+        ("field", "text", "says"),
+        [
+            ("system", "Press a button.", "system: {labels} is missing"),
+            ("system", "{labels} {arms}", "system: {arms} .*unknown"),
+            ("system", "{labels} or {labels}", "system: {labels} .*twice"),
+            ("feedback", "You got something.", "feedback: {reward}"),
+            ("line", "{reward}", "line: {label}"),
+            ("tried", "{label}: {mean}", "tried: {pulls}"),
+            ("query", "Which of {n}?", "query: {n} .*placeholders of this text: none"),
+        ],
+    )
+    def test_wrong_ones_are_refused_at_once(self, field, text, says):
+        with pytest.raises(ValueError, match=says):
+            scenario("buttons").model_validate(scenario("buttons").model_dump() | {field: text})
+
+    def test_other_braces_are_text(self):
+        text = 'Answer as {"button": "red"}.\n{labels}'
+        story = scenario("buttons").model_validate(scenario("buttons").model_dump() | {"system": text})
+        assert story.instructions(PUBLIC) == ('Answer as {"button": "red"}.\n', "")
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.001, "0.00"), (-0.0, "0.00"), (1.005, "1.00"), (-2, "-2.00")])
+def test_numbers_have_two_decimals_and_no_negative_zero(value, text):
+    assert number(value, make("evolve-gaussian-k5-easy").public) == text
 
 
 class TestNames:

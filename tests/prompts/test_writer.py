@@ -3,7 +3,7 @@ import pytest
 
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import Bandit, Fixed, Gap, Gaussian, Public
-from icrl.prompts import Chat, Prompt, Writer, scenarios
+from icrl.prompts import Chat, Pieces, Prompt, Writer, scenarios
 
 COINS = Bandit(n_arms=5, horizon=30, means=Gap(best=0.6, gap=0.2))
 NUMBERS = Bandit(n_arms=5, horizon=30, means=Fixed(values=(-9, 0, 3, 20, 80)), noise=Gaussian(sd=3))
@@ -58,14 +58,14 @@ class TestLongest:
         assert agent.writer(COINS.public).longest() <= 1.1 * longest_seen(model)
 
     def test_without_a_horizon_there_is_none(self, tokenizer):
-        writer = Writer(Prompt(), Public("bandit", 5, None, "bernoulli"), tokenizer, Chat.of(tokenizer))
+        writer = Writer(Prompt(), Public("bandit", 5, None, "bernoulli"), Pieces(tokenizer), Chat.of(tokenizer))
         with pytest.raises(ValueError, match="horizon"):
             writer.longest()
 
 
 @pytest.mark.parametrize("prompt", STYLES, ids=style)
 def test_choices_are_labels_and_what_ends_an_answer(prompt, any_tokenizer):
-    writer = Writer(prompt, COINS.public, any_tokenizer, Chat.of(any_tokenizer))
+    writer = Writer(prompt, COINS.public, Pieces(any_tokenizer), Chat.of(any_tokenizer))
     names = prompt.names(COINS.public, np.arange(1), 0)[0]
     after = writer.encode(writer.chat.after)
     for name, choice in zip(names, writer.choices(names), strict=True):
