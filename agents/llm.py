@@ -86,6 +86,9 @@ class LLMAgent:
         if public.slots != 1 or public.context_dim:
             raise ValueError(f"task: prompts can tell one choice per step and no contexts, got {public}")
         self.names(public, np.arange(1), 0)  # are there enough labels?
+        for mark in self.model.tokenizer.all_special_tokens:
+            if said := [word for word in self.prompt.words if mark in word]:
+                raise ValueError(f"labels: {said[0]!r} holds {mark!r}, which is a mark of this model's own")
         longest, window = self.writer(public).longest(), self.model.window
         if longest > window:
             raise ValueError(

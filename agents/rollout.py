@@ -6,31 +6,19 @@ returns columns; `replay` folds an agent over the history of another.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from icrl.agents.base import AnyAgent
+from icrl.agents.record import Step, collect, spread
 from icrl.envs.episodes import Episodes, join
-from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Public, Truth, View, take
+from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Public, View, take
 
 ROWS = 4096  # rows of classical agents that move together: enough to hide numpy's call costs, small enough for caches
-
-
-@dataclass(frozen=True)
-class Step:
-    """One lockstep step: `rows` [R] say which episodes of the batch were still alive."""
-
-    rows: Ints
-    view: View
-    choice: Choice
-    outcome: Outcome
-    truth: Truth
 
 
 def play(
@@ -57,14 +45,17 @@ def play(
     inside = world.start(episodes, seed)
     state = agent.start(public, names or agent.names(public, episodes, seed), episodes, seed)
     stored = past.horizon if past is not None else 0
-    t = 0
+    t, known = 0, set[str]()
     while len(rows):
         view = world.view(inside)
         if past is not None and t < stored:
             choice = _choice(past, rows, t)
         else:
             state, choice = agent.act(state, view)
-            _check(choice.arm, public, len(rows))
+            choice = _checked(choice, public, len(rows))
+            fields = {name for name, value in vars(choice).items() if value is not None}
+            if fields != (known := known or fields):
+                raise ValueError(f"agent: a Choice has {sorted(fields)} at step {t}, but had {sorted(known)} before")
         inside, outcome, truth = world.step(inside, choice.arm)
         if t >= stored:
             yield Step(rows, view, choice, outcome, truth)
@@ -76,13 +67,19 @@ def play(
         t += 1
 
 
-def _check(arm: Ints, public: Public, rows: int) -> None:
+def _checked(choice: Choice, public: Public, rows: int) -> Choice:
     """Raises ValueError for a choice that the task cannot have; a world would play some other row's arm."""
-    if arm.shape != (rows, public.slots) or (arm < -1).any() or (arm >= public.n_arms).any():
+    shape, k = (rows, public.slots), public.n_arms
+    shapes = {"arm": shape, "probs": (*shape, k), "mass": shape, "failed": (rows,), "usage": (rows, 3)}
+    for name, wanted in shapes.items():
+        if (cells := getattr(choice, name)) is not None and cells.shape != wanted:
+            raise ValueError(f"agent: Choice.{name} must have the shape {wanted}, got {cells.shape}")
+    if choice.arm.dtype.kind not in "iu" or (choice.arm < -1).any() or (choice.arm >= k).any():
         raise ValueError(
-            f"agent: Choice.arm must have the shape {(rows, public.slots)} and hold arms 0 to {public.n_arms - 1}, or "
-            f"-1 for none; got shape {arm.shape} with {sorted(set(arm.ravel().tolist()))[:10]}"
+            f"agent: Choice.arm must hold arms 0 to {k - 1}, or -1 for none, as integers; got "
+            f"{sorted(set(choice.arm.ravel().tolist()))[:10]}"
         )
+    return choice if choice.arm.dtype == np.int64 else replace(choice, arm=choice.arm.astype(np.int64))
 
 
 def rollout(
@@ -113,9 +110,7 @@ def rollout(
     Raises:
         ValueError: The agent cannot play such a task, or `episodes`, `seed` or `batch` is out of range.
     """
-    wanted = indices(episodes, seed)
-    if batch < 1:
-        raise ValueError(f"batch: must be at least 1, got {batch}")
+    wanted, seed, batch = indices(episodes), integer("seed", seed, 0), integer("batch", batch, 1)
     agent.check(task.public)
     parts = [
         collect(agent, task, group, seed, _watched(play(agent, task, group, seed), on_step))
@@ -136,81 +131,32 @@ def _watched(steps: Iterator[Step], on_step: Callable[[Step], None] | None) -> I
         yield step
 
 
-def indices(episodes: int | Sequence[int], seed: int) -> Ints:
+def indices(episodes: int | Sequence[int]) -> Ints:
     """[B] checked episode indices."""
     given: NDArray[Any] = np.arange(episodes) if isinstance(episodes, int | np.integer) else np.asarray(episodes)
-    wanted: Ints = given.astype(np.int64)
-    distinct = given.ndim == 1 and len(np.unique(wanted)) == len(given)
-    if not distinct or not len(given) or wanted.min() < 0 or (wanted != given).any():
+    good = given.ndim == 1 and given.dtype.kind in "iuf" and len(given) > 0 and (given == np.floor(given)).all()
+    if not good or given.min() < 0 or len(np.unique(given)) < len(given):
         raise ValueError(f"episodes: give a number of at least 1, or distinct indices from 0, got {episodes!r}")
-    if seed < 0:
-        raise ValueError(f"seed: must be at least 0, got {seed}")
-    return wanted
+    return given.astype(np.int64)
+
+
+def integer(name: str, value: Any, lowest: int) -> int:
+    """A whole number from `lowest` on, whatever library it comes from."""
+    if not isinstance(value, int | np.integer) or value < lowest:
+        raise ValueError(f"{name}: must be a whole number of at least {lowest}, got {value!r}")
+    return int(value)
 
 
 def batches(wanted: Ints, block: int | None, batch: int) -> list[Ints]:
     """Groups of episode indices that are played together; whole blocks, if the agent asks for them."""
+    if block is not None and block < 1:
+        raise ValueError(f"agent: its block must be None or at least 1, got {block}")
     if block is None:
         return [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
     blocks = np.unique(wanted // block)
     at_once = max(1, ROWS // block)
     groups = [blocks[i : i + at_once] for i in range(0, len(blocks), at_once)]
     return [(g[:, None] * block + np.arange(block)).ravel() for g in groups]
-
-
-def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: Iterator[Step]) -> Episodes:
-    """Runs `steps` to their end and stacks them into columns."""
-    b, t = len(episodes), 0
-    played: dict[str, NDArray[Any]] = {}
-    lengths, terminated = np.zeros(b, np.int64), np.zeros(b, np.bool_)
-    for step in steps:  # nothing of a step is kept but its cells: views are large
-        for name, cells in _cells(step).items():
-            if t == 0:
-                played[name] = np.empty((task.public.horizon or 64, b, *cells.shape[1:]), cells.dtype)
-            elif t == len(played[name]):
-                played[name] = np.resize(played[name], (2 * t, *played[name].shape[1:]))
-            played[name][t] = _spread(cells, step.rows, b)
-        rows = step.rows if len(step.rows) < b else slice(None)
-        lengths[rows] += 1
-        terminated[rows] |= step.outcome.terminated
-        t += 1
-    columns = {name: cells[:t].swapaxes(0, 1) for name, cells in played.items()}
-    for name in ("arms", "probs", "mass"):
-        if name in columns and task.public.slots == 1:
-            columns[name] = columns[name][:, :, 0]
-    if "text" in columns:
-        columns["text"] = columns["text"].astype(np.str_)
-    columns |= {"lengths": lengths, "terminated": terminated}
-    return record(task, identity(agent), episodes, seed, agent.names(task.public, episodes, seed), columns)
-
-
-def record(
-    task: AnyWorld, agent: str, episodes: Ints, seed: int, names: Names | None, columns: Mapping[str, Any]
-) -> Episodes:
-    """Columns of what was played, with what the task says of these episodes in hindsight."""
-    truth = task.instances(episodes, seed)
-    return Episodes(
-        task=identity(task),
-        agent=agent,
-        seed=seed,
-        public=task.public,
-        episode=episodes,
-        names=names,
-        means=truth.means,
-        best_arm=truth.best_arm,
-        **columns,
-    )
-
-
-def _cells(step: Step) -> dict[str, NDArray[Any]]:
-    """What one step adds to the columns that this agent fills."""
-    choice = step.choice
-    cells = {"arms": choice.arm, "rewards": step.outcome.reward, "gap": step.truth.gap}
-    extras = {"probs": choice.probs, "mass": choice.mass, "failed": choice.failed}
-    extras |= {"usage": choice.usage, "ids": choice.ids}
-    if choice.text is not None:
-        extras["text"] = np.array(choice.text, dtype=object)
-    return cells | {k: v for k, v in extras.items() if v is not None}
 
 
 def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
@@ -242,9 +188,9 @@ def _among(choice: Choice, rows: Ints, b: int) -> Choice:
     """A choice of live rows as one of all b rows."""
     if len(rows) == b:
         return choice
-    columns: dict[str, Any] = {k: _spread(v, rows, b) for k, v in vars(choice).items() if isinstance(v, np.ndarray)}
+    columns: dict[str, Any] = {k: spread(v, rows, b) for k, v in vars(choice).items() if isinstance(v, np.ndarray)}
     if choice.text is not None:
-        columns["text"] = tuple(_spread(np.array(choice.text, dtype=object), rows, b).tolist())
+        columns["text"] = tuple(spread(np.array(choice.text, dtype=object), rows, b).tolist())
     return replace(choice, **columns)
 
 
@@ -255,18 +201,3 @@ def _choice(past: Episodes, rows: Ints, t: int) -> Choice:
     failed = None if past.failed is None else past.failed[rows, t]
     ids = None if past.ids is None else past.ids[rows, t]
     return Choice(arms.reshape(len(rows), -1), text=text, ids=ids, failed=failed)
-
-
-def _spread(cells: NDArray[Any], rows: Ints, b: int) -> NDArray[Any]:
-    """The cells [R, ...] of live rows among all b rows; the others hold NaN, -1 or an empty text."""
-    if len(rows) == b:
-        return cells
-    fill: Any = {"f": np.nan, "i": -1, "O": ""}[cells.dtype.kind]
-    spread = np.full((b, *cells.shape[1:]), fill, cells.dtype)
-    spread[rows] = cells
-    return spread
-
-
-def identity(value: Any) -> str:
-    """The JSON text of a spec, or the repr of an agent: equal values, equal texts."""
-    return json.dumps(value.model_dump(mode="json"), sort_keys=True) if isinstance(value, BaseModel) else repr(value)

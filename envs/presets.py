@@ -44,7 +44,9 @@ def make(name: str, **overrides: Any) -> Bandit:
     Raises:
         ValueError: The name is unknown (the nearest is suggested) or a field has a bad value.
     """
-    if name not in PRESETS:
-        raise ValueError(f"task: unknown preset {name!r}{nearest(name, PRESETS)} Known: {', '.join(sorted(PRESETS))}")
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(
+            f"task: unknown preset {name!r}{nearest(str(name), PRESETS)} Known: {', '.join(sorted(PRESETS))}"
+        )
     task, _ = PRESETS[name]
     return checked(Bandit, task.model_dump() | overrides, name)

@@ -15,7 +15,7 @@ from icrl import agents
 from icrl.agents.base import AnyAgent
 from icrl.envs import PRESETS, Bandit, make
 from icrl.envs.spec import Spec, check_keys, checked, nearest, sentence
-from icrl.envs.types import AnyWorld
+from icrl.envs.types import AnyWorld, Public
 from icrl.models import Model, load_model
 from icrl.prompts import Prompt
 
@@ -56,9 +56,9 @@ class Experiment(Spec):
             ValueError: The file is not there, is no YAML mapping, or holds something unknown or out of range.
         """
         try:
-            fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(f"experiment: cannot read {path}: {error.strerror}") from error
+            fields = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"experiment: cannot read {path}: {error}") from error
         except yaml.YAMLError as error:
             raise ValueError(f"experiment: {path} is not YAML: {error}") from error
         if not isinstance(fields, dict):
@@ -68,10 +68,11 @@ class Experiment(Spec):
     def build_task(self) -> AnyWorld:
         """The world to play in."""
         if isinstance(self.task, str):
-            found = imported(self.task, "task") if ":" in self.task else make(self.task)
-            return found() if callable(found) else found
+            return _imported_task(self.task) if ":" in self.task else make(self.task)
         if "preset" in self.task:
-            return make(**{("name" if key == "preset" else key): value for key, value in self.task.items()})
+            fields = {key: value for key, value in self.task.items() if key != "preset"}
+            check_keys(fields, Bandit.model_fields, "task")
+            return make(self.task["preset"], **fields)
         return checked(Bandit, self.task, "task")
 
     def build_agent(self, name: str, models: dict[str, Model] | None = None) -> AnyAgent:
@@ -119,7 +120,31 @@ def _build(fields: dict[str, Any], where: str) -> AnyAgent:
         raise ValueError(sentence(error, where)) from error
     except TypeError as error:
         raise ValueError(f"{where}: {kind} cannot be built from {rest}: {error}") from error
+    if not callable(getattr(built, "act", None)):
+        raise ValueError(f"{where}: {kind} gives {type(built).__name__}, which has not the methods of an agent")
     return built
+
+
+def _imported_task(path: str) -> AnyWorld:
+    """A world, or what a class or function without arguments makes."""
+    found = imported(path, "task")
+    try:
+        world: AnyWorld = found() if callable(found) else found
+    except TypeError as error:
+        raise ValueError(f"task: {path} cannot be called without arguments: {error}") from error
+    if not isinstance(getattr(world, "public", None), Public):
+        raise ValueError(f"task: {path} gives {type(world).__name__}, which has not the methods of a world")
+    return world
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key comes twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := [key for i, key in enumerate(keys) if key in keys[:i]]:
+            raise yaml.YAMLError(f"the key {twice[0]!r} comes twice, line {node.start_mark.line + 1} and below")
+        return super().construct_mapping(node, deep)
 
 
 def _check_agent(name: str, spec: str | dict[str, Any]) -> None:
@@ -151,7 +176,7 @@ def imported(path: str, where: str) -> Any:
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: cannot import {path!r}: {error}") from error
 
 

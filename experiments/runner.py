@@ -11,7 +11,8 @@ import numpy as np
 
 from icrl.agents import LLMAgent
 from icrl.agents.base import AnyAgent
-from icrl.agents.rollout import Step, batches, collect, identity, play, record
+from icrl.agents.record import Step, collect, identity, record
+from icrl.agents.rollout import batches, play
 from icrl.envs import Episodes
 from icrl.envs.types import AnyWorld, Ints, Names
 from icrl.experiments.config import Experiment
@@ -54,18 +55,24 @@ def run(experiment: Experiment, out: str | Path, watch: Watch | None = None) -> 
     players = {name: experiment.build_agent(name, models) for name in experiment.agents}
     for name, agent in players.items():
         agent.check(task.public)
-        if type(agent).__repr__ is object.__repr__:
-            raise ValueError(
-                f"agents.{name}: {type(agent).__name__} has no repr that tells its settings, so nobody could know it "
-                "again; make it a dataclass, or write __repr__"
-            )
-    with Store.create(out, experiment.model_dump(mode="json"), versions()) as store:
+        _recognisable(f"agents.{name}", agent)
+    _recognisable("task", task)
+    with Store.create(out, experiment.model_dump(mode="json"), versions(), identity(task)) as store:
         for name, agent in players.items():
             store.register(name, identity(agent), agent.model.facts if isinstance(agent, LLMAgent) else {})
         for name, agent in players.items():
             _play(store, name, agent, task, experiment, watch or (lambda *_: None))
         all_of_them = np.arange(experiment.episodes)
         return {name: _stored(store, name, task, experiment.seed, all_of_them) for name in players}
+
+
+def _recognisable(where: str, value: object) -> None:
+    """Raises ValueError for a value whose repr does not tell its settings: a run that continues could not know it."""
+    if type(value).__repr__ is object.__repr__:
+        raise ValueError(
+            f"{where}: {type(value).__name__} has no repr that tells its settings, so a run could not know it again; "
+            "make it a dataclass, or write __repr__"
+        )
 
 
 def _play(store: Store, name: str, agent: AnyAgent, task: AnyWorld, experiment: Experiment, watch: Watch) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from filelock import FileLock, Timeout
 
-from icrl.agents.rollout import Step
+from icrl.agents.record import Step
 from icrl.envs import Episodes
 from icrl.envs.types import Ints, Names
 
@@ -46,11 +46,19 @@ class Store:
         self.folder, self.db, self._lock = folder, connection, lock
 
     @classmethod
-    def create(cls, folder: str | Path, experiment: Mapping[str, Any], versions: Mapping[str, str]) -> Self:
+    def create(
+        cls, folder: str | Path, experiment: Mapping[str, Any], versions: Mapping[str, str], task: str = ""
+    ) -> Self:
         """Opens a new folder, or the folder of the same experiment to continue it.
 
+        Args:
+            folder: Where.
+            experiment: The file, as a mapping.
+            versions: Of what plays.
+            task: What the experiment's task was built to: code that it names by an import path may change.
+
         Raises:
-            ValueError: The folder holds another experiment, or another process writes to it.
+            ValueError: The folder holds another experiment or something else, or another process writes to it.
         """
         folder = Path(folder)
         try:
@@ -64,11 +72,13 @@ class Store:
             raise ValueError(
                 f"out: another process is writing to {folder}; wait for it, or give another folder"
             ) from error
-        db = sqlite3.connect(folder / FILE, isolation_level=None)
-        db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
-        store = cls(folder, db, lock)
+        store = cls(folder, sqlite3.connect(folder / FILE, isolation_level=None), lock)
         try:
-            store._claim({"experiment": experiment, "versions": dict(versions)})
+            store.db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+            store._claim({"experiment": experiment, "versions": dict(versions), "task": task})
+        except sqlite3.DatabaseError as error:
+            store.close()
+            raise ValueError(f"out: {folder / FILE} is no run, or it is damaged: {error}") from error
         except ValueError:
             store.close()
             raise
@@ -84,7 +94,13 @@ class Store:
         file = Path(folder) / FILE
         if not file.is_file():
             raise ValueError(f"run: there is no run in {folder}; `icrl run EXPERIMENT --out {folder}` makes one")
-        return cls(Path(folder), sqlite3.connect(file, isolation_level=None), None)
+        store = cls(Path(folder), sqlite3.connect(file, isolation_level=None), None)
+        try:
+            store.meta("experiment")
+        except sqlite3.DatabaseError as error:
+            store.close()
+            raise ValueError(f"run: {file} is no run, or it is damaged: {error}") from error
+        return store
 
     def _claim(self, meta: Mapping[str, Any]) -> None:
         """Writes the experiment into a new folder; compares it in an old one."""
@@ -95,7 +111,8 @@ class Store:
             self.db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
             self.db.execute("COMMIT")
             return
-        wanted = json.loads(json.dumps(meta["experiment"]))
+        wanted = json.loads(json.dumps(meta["experiment"])) | {"task as built": meta["task"]}
+        found["task as built"] = self.meta("task")
         for key in wanted:
             if key != "batch" and wanted[key] != found.get(key):
                 raise ValueError(
@@ -104,7 +121,7 @@ class Store:
                 )
 
     def meta(self, key: str) -> Any:
-        """`experiment` or `versions`, as stored; None in a new folder."""
+        """`experiment`, `versions` or `task`, as stored; None in a new folder."""
         row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
@@ -162,12 +179,12 @@ class Store:
             np.where(
                 step.outcome.terminated, TERMINATED, np.where(step.outcome.truncated, TRUNCATED, RUNNING)
             ).tolist(),
-            empty if choice.probs is None else [row.tobytes() for row in choice.probs[:, 0]],
+            empty if choice.probs is None else [row.tobytes() for row in choice.probs[:, 0].astype(np.float64)],
             empty if choice.mass is None else choice.mass[:, 0].tolist(),
             empty if choice.text is None else choice.text,
             empty if choice.failed is None else choice.failed.tolist(),
             *([empty] * 3 if choice.usage is None else choice.usage.T.tolist()),
-            empty if choice.ids is None else [row.tobytes() for row in choice.ids],
+            empty if choice.ids is None else [row.tobytes() for row in choice.ids.astype(np.int64)],
         )
         self.db.execute("BEGIN")
         self.db.executemany(f"INSERT INTO steps VALUES ({','.join('?' * 15)})", zip(*columns, strict=True))

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
@@ -58,7 +57,7 @@ class Meter:
         self.progress.advance(self.bars[agent], steps)
         bar = self.progress.tasks[self.bars[agent]]
         read = f", {self.tokens[agent]:,} tokens read" if self.tokens[agent] else ""
-        self.progress.update(bar.id, speed=f"{bar.speed or 0:,.0f} steps/s{read}")
+        self.progress.update(bar.id, speed=f"{bar.speed:,.0f} steps/s{read}" if bar.speed else "")
 
 
 @app.command()
@@ -86,7 +85,7 @@ def run(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[speed]}"),
     )
@@ -97,22 +96,27 @@ def run(
         Console(stderr=True).print("Stopped. What is finished is kept; the same command continues.")
         raise typer.Exit(130) from None
     table = compare(runs)
-    shown = Table(title=f"{escape(str(plan.task))}: {plan.episodes} episodes on the same luck", box=SIMPLE_HEAD)
+    shown = Table(
+        title=f"{escape(str(plan.task))}: {plan.episodes} episodes on the same luck",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+    )
     shown.add_column("agent")
-    for title in _COLUMNS.values():
-        shown.add_column(title, justify="right", no_wrap=True)
+    for heading in _COLUMNS.values():
+        shown.add_column(heading, justify="right", no_wrap=True)
     for name, row in table.iterrows():
         interval = f"{row['regret']:.2f} [{row['regret_low']:.2f}, {row['regret_high']:.2f}]"
-        cells = [interval] + [_cell(float(row[key])) for key in list(_COLUMNS)[1:]]
+        cells = [interval] + [_cell(float(row[key]), key) for key in list(_COLUMNS)[1:]]
         shown.add_row(escape(str(name)), *cells)
     console.print(shown)
-    console.print(
-        f"Differences and p-values are paired, against {escape(str(table.index[0]))}. Next: icrl report {out}"
-    )
+    first, folder = escape(str(table.index[0])), escape(str(out))
+    console.print(f"Differences and p-values are paired, against {first}. Next: icrl report {folder}")
 
 
-def _cell(value: float) -> str:
-    return "" if value != value else f"{value:.3g}" if abs(value) < 0.1 else f"{value:.2f}"
+def _cell(value: float, key: str) -> str:
+    if value != value:
+        return ""
+    return "<0.001" if key == "p" and value < 0.001 else f"{value:.3g}" if abs(value) < 0.1 else f"{value:.2f}"
 
 
 @app.command()
@@ -157,6 +161,7 @@ def doctor() -> None:
 
 def main() -> None:
     """The entry point: user errors are one sentence."""
+    sys.path.insert(0, "")  # experiment files name classes of modules that stand here, as `python -m icrl` finds them
     try:
         app()
     except ValueError as error:

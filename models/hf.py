@@ -7,6 +7,7 @@ prefix, so a caller may rewrite a prompt as it likes; it only costs what changed
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,9 @@ import torch
 from icrl.models.base import Answer, Query, Tokens
 from icrl.models.cache import Lanes
 from icrl.models.trie import along, levels, policy
+
+BY_COLUMN = ("bloom", "gpt_neo", "mpt")
+"""Architectures whose attention depends on the distance in columns."""
 
 
 @dataclass
@@ -43,7 +47,7 @@ class TransformersModel:
     def window(self) -> int:
         """Most tokens of a prompt."""
         config = self.model.config.get_text_config()
-        known = getattr(config, "max_position_embeddings", None)  # recurrent models have none
+        known = getattr(config, "max_position_embeddings", None)  # not every architecture has this bound
         return int(known or self.tokenizer.model_max_length)
 
     @property
@@ -61,8 +65,15 @@ class TransformersModel:
 
     @property
     def reuses(self) -> bool:
-        """Whether caches are kept: only where every layer attends to all that came before."""
+        """Whether caches are kept: only where every layer attends to all that came before, by a token's position.
+
+        ALiBi counts columns, local attention too, and long-range rotary factors change with the longest row.
+        """
         config = self.model.config.get_text_config()
+        rotary = getattr(config, "rope_parameters", None) or {}
+        by_column = config.model_type in BY_COLUMN or getattr(config, "alibi", False)
+        if by_column or rotary.get("rope_type") == "longrope":
+            return False
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
         return kinds == {"full_attention"} and not window and not self.model._is_stateful
@@ -168,7 +179,9 @@ class TransformersModel:
                 lowest = torch.finfo(self.model.dtype).min
                 sees = torch.zeros(sees.shape, dtype=self.model.dtype).masked_fill(~sees, lowest)
             extra = {"attention_mask": sees.to(device), "past_key_values": lanes.cache, "use_cache": True}
-        out = self.model(input_ids=ids.to(device), position_ids=positions.to(device), logits_to_keep=1, **extra)
+        if "position_ids" in inspect.signature(self.model.forward).parameters:  # ALiBi has none
+            extra["position_ids"] = positions.to(device)
+        out = self.model(input_ids=ids.to(device), logits_to_keep=1, **extra)
         return out.logits[:, -1].float()  # type: ignore[no-any-return]
 
 

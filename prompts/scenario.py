@@ -107,6 +107,8 @@ def check_labels(labels: tuple[str, ...]) -> None:
     for label in labels:
         if not label or label != label.strip() or "\n" in label:
             raise ValueError(f"labels: a label must be text without spaces around it or line breaks, got {label!r}")
+        if label.encode("utf-8", "ignore").decode() != label:
+            raise ValueError(f"labels: {label!r} is no text that can be written: it has half a character")
     twice = [label for label, count in Counter(label.casefold() for label in labels).items() if count > 1]
     if twice:
         raise ValueError(f"labels: labels must differ by more than case, but {twice[0]!r} comes twice")

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,16 @@ def test_run_and_report(tmp_path, plan):
     html = (tmp_path / "run" / "report.html").read_text()
     assert "<svg" in html
     assert "pocket" in html
+
+
+def test_classes_of_modules_that_stand_here(tmp_path):
+    """By the installed command, which does not look here by itself."""
+    (tmp_path / "mine.py").write_text("import icrl\n\nclass Mine(icrl.Greedy):\n    pass\n")
+    (tmp_path / "plan.yaml").write_text("task: bernoulli-easy\nagents: {m: 'mine:Mine'}")
+    command = [Path(sys.executable).with_name("icrl"), "run", "plan.yaml", "--out", "out [/b]"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "out [/b]" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from icrl.agents import replay, rollout
-from icrl.agents.rollout import identity
+from icrl.agents.record import identity
 from icrl.envs import Bandit, Gap, Gaussian, Public, UniformMeans
 
 WORLDS = {

@@ -68,6 +68,11 @@ class TestWindow:
         with pytest.raises(ValueError, match="labels: the task has 5 arms"):
             LLMAgent(model, Prompt(labels=("red", "blue"))).check(TASK.public)
 
+    def test_labels_that_hold_a_mark_of_the_model(self, fakes, tokenizer):
+        agent = LLMAgent(fakes.FakeModel(tokenizer), Prompt(labels=(*fakes.FIVE[:4], "go<|end|>")))
+        with pytest.raises(ValueError, match=r"labels: 'go<\|end\|>' holds '<\|end\|>'"):
+            agent.check(TASK.public)
+
     def test_a_summary_stays_short(self, fakes, tokenizer):
         model = fakes.FakeModel(tokenizer, window=200)
         rollout(LLMAgent(model, Prompt("summary")), make("bernoulli-hard", horizon=60), episodes=2)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from icrl.agents import UCB, LLMAgent, Uniform, replay, rollout
-from icrl.agents.rollout import collect, identity, play
+from icrl.agents.record import collect, identity
+from icrl.agents.rollout import play
 from icrl.envs import Choice, make
 from icrl.prompts import Prompt
 
@@ -23,7 +24,12 @@ class TestArguments:
             ({"episodes": [0.5]}, "episodes.*0.5"),
             ({"episodes": [[1, 2]]}, "episodes"),
             ({"seed": -1}, "seed.*-1"),
+            ({"seed": 1.5}, "seed.*1.5"),
+            ({"seed": "a"}, "seed.*'a'"),
             ({"batch": 0}, "batch.*0"),
+            ({"batch": None}, "batch.*None"),
+            ({"episodes": None}, "episodes.*None"),
+            ({"episodes": {1, 2}}, "episodes"),
         ],
         ids=str,
     )
@@ -31,18 +37,49 @@ class TestArguments:
         with pytest.raises(ValueError, match=says):
             rollout(Uniform(), TASK, **arguments)
 
-    @pytest.mark.parametrize("arms", [[[4]], [[-2]], [[0, 1]]], ids=str)
-    def test_impossible_choices_are_refused(self, arms):
+    @pytest.mark.parametrize(
+        ("fields", "says"),
+        [
+            ({"arm": [4]}, "arms 0 to 3"),
+            ({"arm": [-2]}, "arms 0 to 3"),
+            ({"arm": [0.0]}, "as integers"),
+            ({"arm": [0, 1]}, r"arm must have the shape \(256, 1\), got \(256, 2\)"),
+            ({"arm": [0], "probs": [0.25] * 4}, r"probs must have the shape \(256, 1, 4\), got \(256, 4\)"),
+        ],
+        ids=str,
+    )
+    def test_impossible_choices_are_refused(self, fields, says):
         """A world would take such an arm for one of another row."""
 
         class Odd(Uniform):
             def act(self, state, view):
-                return state, Choice(np.repeat(np.array(arms), len(view.t), axis=0))
+                return state, Choice(**{k: np.repeat(np.array([v]), len(view.t), axis=0) for k, v in fields.items()})
 
-        with pytest.raises(ValueError, match="agent: .*arms 0 to 3"):
+        with pytest.raises(ValueError, match=f"agent: .*{says}"):
             rollout(Odd(), TASK, episodes=4)
 
-    def test_numbers_of_numpy_are_numbers(self):
+    @pytest.mark.parametrize("when", [0, 3])
+    def test_what_a_choice_tells_must_stay_the_same(self, when):
+        class Moody(Uniform):
+            def act(self, state, view):
+                state, choice = super().act(state, view)
+                mass = np.ones_like(choice.arm, float) if view.t[0] == when else None
+                return state, replace(choice, mass=mass)
+
+        with pytest.raises(ValueError, match=r"agent: a Choice has .* at step \d, but had"):
+            rollout(Moody(), TASK, episodes=4)
+
+    def test_a_block_has_a_size(self):
+        class Small(Uniform):
+            block = 0
+
+        with pytest.raises(ValueError, match="agent: its block"):
+            rollout(Small(), TASK, episodes=4)
+
+    def test_numbers_of_numpy_are_numbers(self, tmp_path):
+        seeded = rollout(Uniform(), TASK, episodes=2, seed=np.uint64(3), batch=np.int32(2))
+        assert (seeded.arms == rollout(Uniform(), TASK, episodes=2, seed=3).arms).all()
+        assert seeded.load(seeded.save(tmp_path / "runs")).seed == 3
         assert rollout(Uniform(), TASK, episodes=np.int64(3)).episode.tolist() == [0, 1, 2]
         assert rollout(Uniform(), TASK, episodes=np.array([2.0, 5.0])).episode.tolist() == [2, 5]
 

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 import pytest
 
-from icrl.agents.rollout import identity
+from icrl.agents.record import identity
 from icrl.envs import Bandit, Gap, Gaussian, Instances, NormalMeans, Outcome, Public, Truth, UniformMeans, View
 from icrl.envs.types import take
 

@@ -61,6 +61,11 @@ def test_bad_files_are_refused_with_a_sentence(tmp_path, text, says):
         ("{preset: bernoulli-hard, horizont: 3}", "did you mean 'horizon'"),
         ("{preset: bernoulli-hard, horizon: 0}", "^bernoulli-hard.horizon: [^\\n]* greater than or equal to 1, got 0$"),
         ("'nowhere.at.all:Task'", "cannot import"),
+        ("{preset: bernoulli-hard, name: bernoulli-easy}", "task: unknown key 'name'"),
+        ("{preset: null}", "unknown preset None"),
+        ("{preset: [1]}", "unknown preset"),
+        ("'os:path'", "task: os:path gives module"),
+        ("'builtins:open'", "task: builtins:open cannot be called"),
         ("{n_arms: 2, horizon: 3, means: {kind: gap, best: 1.5, gap: 0.2}}", r"\[0, 1\] for Bernoulli"),
     ],
 )
@@ -92,6 +97,24 @@ def test_wrong_arguments_for_a_class_of_the_users(tmp_path):
     )
     with pytest.raises(ValueError, match="agents.a: fractions:Fraction cannot be built from"):
         plan.build_agent("a")
+
+
+def test_no_key_comes_twice(tmp_path):
+    with pytest.raises(ValueError, match="not YAML: the key 'a' comes twice"):
+        Experiment.load(written(tmp_path, "task: bernoulli-hard\nagents:\n  a: UCB\n  a: Greedy"))
+
+
+@pytest.mark.parametrize("agent", ["'builtins:dict'", "'.x:y'", "':'"])
+def test_what_is_no_agent(tmp_path, agent):
+    plan = Experiment.load(written(tmp_path, f"task: bernoulli-hard\nagents: {{a: {agent}}}"))
+    with pytest.raises(ValueError, match="agents.a: "):
+        plan.build_agent("a")
+
+
+def test_a_file_in_another_encoding(tmp_path):
+    (tmp_path / "plan.yaml").write_bytes(b"task: \xff")
+    with pytest.raises(ValueError, match="experiment: cannot read .*plan.yaml"):
+        Experiment.load(tmp_path / "plan.yaml")
 
 
 def test_a_task_by_import_path_may_be_a_value(tmp_path, monkeypatch):

@@ -4,11 +4,14 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from icrl.agents import Uniform, rollout
+from icrl.agents import UCB, Uniform, rollout
+from icrl.agents.record import identity
+from icrl.envs import Choice, make
 from icrl.experiments import Experiment, config, load, run, runner
 from icrl.experiments.store import Store
 
@@ -106,7 +109,7 @@ def test_a_changed_experiment_is_refused(tmp_path):
 
 
 def test_a_changed_model_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "identity", lambda agent: "old")
+    monkeypatch.setattr(runner, "identity", lambda value: "old" if isinstance(value, UCB) else identity(value))
     run(plan(agents={"ucb": "UCB"}), tmp_path)
     monkeypatch.undo()
     with pytest.raises(ValueError, match="is not what it was when"):
@@ -188,7 +191,7 @@ def test_agents_of_one_model_share_it(tmp_path, monkeypatch):
     assert np.abs(alone["p1"].probs - runs["p1"].probs).max() < 1e-4
 
 
-class Stranger(Uniform.__mro__[1]):
+class Stranger(Uniform):
     """A user's own agent, without a repr that tells its settings."""
 
     __repr__ = object.__repr__
@@ -198,6 +201,60 @@ def test_agents_that_cannot_be_known_again_are_refused(tmp_path):
     with pytest.raises(ValueError, match="agents.mine: Stranger has no repr"):
         run(plan(agents={"mine": f"{__name__}:Stranger"}), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+class Small(Uniform):
+    """Plays arm 0 or 1, with numbers in other types than the store's."""
+
+    def act(self, state, view):
+        return state, Choice((view.episode % 2)[:, None].astype(np.int8))
+
+
+class Told(Small):
+    """The same as a model would: step by step."""
+
+    block = None
+
+    def act(self, state, view):
+        state, choice = super().act(state, view)
+        r = len(view.t)
+        return state, replace(
+            choice, probs=np.full((r, 1, 4), 0.25, np.float32), ids=np.arange(2, dtype=np.int32) + np.zeros((r, 1), int)
+        )
+
+
+@pytest.mark.parametrize("kind", ["Small", "Told"])
+def test_numbers_of_any_type_are_stored(tmp_path, kind):
+    runs = run(plan(agents={"mine": f"{__name__}:{kind}"}), tmp_path)["mine"]
+    assert (runs.arms == np.arange(5)[:, None] % 2).all() and runs.arms.dtype == np.int64
+    if kind == "Told":
+        assert (runs.probs == 0.25).all() and runs.ids.tolist() == [[[0, 1]] * 6] * 5
+
+
+HORIZON = 4
+
+
+def task():
+    return make("bernoulli-easy", horizon=HORIZON)
+
+
+def test_a_task_that_has_changed_under_its_name_is_refused(tmp_path, monkeypatch):
+    by_name = plan(task=f"{__name__}:task", agents={"ucb": "UCB"})
+    run(by_name, tmp_path)
+    monkeypatch.setattr(sys.modules[__name__], "HORIZON", 9)
+    with pytest.raises(ValueError, match="another experiment: its task as built is .*4.* now it is .*9"):
+        run(by_name, tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"x" * 5000, lambda whole: whole[:9000], lambda whole: b""])
+def test_a_damaged_file_is_said(tmp_path, damage):
+    run(plan(agents={"ucb": "UCB"}), tmp_path)
+    for rest in tmp_path.glob("run.sqlite-*"):
+        rest.unlink()
+    file = tmp_path / "run.sqlite"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=r"run: .*is no run, or it is damaged"):
+        load(tmp_path)
 
 
 def test_free_answers_are_stored_as_they_were_generated(tmp_path, monkeypatch, fakes, letters):

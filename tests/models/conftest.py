@@ -1,5 +1,7 @@
 """Tiny random models of the kinds of attention that occur, and an uncached reference to compare with."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,21 @@ KINDS = {  # kind: (configuration, attention)
     "gemma3-mixed": lambda: (
         hf.Gemma3TextConfig(**SLIDING, layer_types=["sliding_attention", "full_attention"]),
         "sdpa",
+    ),
+}
+ALIBI = {"vocab_size": VOCABULARY, "n_layer": 2, "n_head": 4}
+KINDS |= {
+    "bloom": lambda: (hf.BloomConfig(**ALIBI, hidden_size=32, seq_length=WINDOW), "eager"),
+    "mpt": lambda: (
+        hf.MptConfig(vocab_size=VOCABULARY, n_layers=2, n_heads=4, d_model=32, max_seq_len=WINDOW),
+        "eager",
+    ),
+    "gpt-neo": lambda: (
+        hf.GPTNeoConfig(
+            **{"vocab_size": VOCABULARY, "hidden_size": 32, "num_layers": 2, "num_heads": 4, "window_size": 8},
+            **{"attention_types": [[["global", "local"], 1]], "max_position_embeddings": WINDOW},
+        ),
+        "eager",
     ),
 }
 KEEPS_A_CACHE = ("qwen3", "llama", "llama-eager", "gpt2")
@@ -50,7 +67,7 @@ def tiny():
     def make(kind, **fields):
         if kind not in known:
             known[kind] = build(*KINDS[kind]())
-        return TransformersModel(kind, known[kind], None, **fields)
+        return TransformersModel(kind, known[kind], SimpleNamespace(model_max_length=WINDOW), **fields)
 
     return make
 

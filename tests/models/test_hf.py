@@ -115,7 +115,8 @@ def everything(rng):
 
 SCRIPTS = [growing, leaving, reordered, tails, rewritten, interleaved, asked_again, shrinking, mixed]
 PAIRS = [("qwen3", script) for script in SCRIPTS]
-PAIRS += [(kind, everything) for kind in ("llama", "llama-eager", "gpt2", "mistral-sliding", "gemma3-mixed")]
+OTHERS = ("llama", "llama-eager", "gpt2", "mistral-sliding", "gemma3-mixed", "bloom", "mpt", "gpt-neo")
+PAIRS += [(kind, everything) for kind in OTHERS]
 
 
 @pytest.mark.parametrize(("kind", "script"), PAIRS, ids=lambda v: v if isinstance(v, str) else v.__name__)
@@ -154,7 +155,7 @@ class TestCache:
                 assert [u[1] for u in usage] == before
             before = [len(q.ids) for q in asked]
 
-    @pytest.mark.parametrize("kind", ["mistral-sliding", "gemma3-mixed"])
+    @pytest.mark.parametrize("kind", ["mistral-sliding", "gemma3-mixed", "bloom", "mpt", "gpt-neo"])
     def test_sliding_windows_keep_none(self, kind, tiny):
         served = tiny(kind)
         assert not served.reuses

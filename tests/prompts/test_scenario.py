@@ -21,6 +21,7 @@ class TestLabels:
             (("red", "blue "), "'blue '"),
             (("red", "\tblue"), "blue"),
             (("red", "dark\nblue"), "dark"),
+            (("red", "\ud800"), "half a character"),
             (("red", "blue", "Red"), "'red' comes twice"),
             (("straße", "STRASSE"), "'strasse' comes twice"),
             (("red", "red"), "'red' comes twice"),
