@@ -7,6 +7,7 @@ them, as the charts' legends do.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 
 import numpy as np
@@ -18,9 +19,75 @@ from icrl.experiments.charts import draw
 from icrl.experiments.compare import compare
 
 NONE = "\N{EN DASH}"
-# The measures of the table: 1 where high is good, -1 where low is, 0 where neither.
-BETTER = {"regret": -1, "suffix_failure": -1, "min_frac": 0, "greedy_frac": 0, "best_fraction": 1, "best_at_end": 1}
-BETTER |= {"median_reward": 1, "coverage": 0, "invalid": -1, "mass": 0}
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column of the table: its title, 1 where high is good, -1 where low is, 0 where neither, and what it means."""
+
+    title: str
+    better: int
+    meaning: str
+
+
+HEADS = {
+    "regret": Head(
+        "Pseudo-regret",
+        -1,
+        "sum over the episode of the best mean minus the chosen arm's mean; low is good. A forfeited "
+        "step costs the largest gap.",
+    ),
+    "suffix_failure": Head(
+        "Suffix failure",
+        -1,
+        "share of episodes that never choose the best arm in their second half (steps T/2 to T): "
+        "exploration stopped too early; low is good.",
+    ),
+    "min_frac": Head(
+        "K \N{MULTIPLICATION SIGN} MinFrac",
+        0,
+        "pulls of the least pulled arm, times K, over T. 1 is uniform play, 0 an arm never tried; "
+        "high values mean that exploration does not end.",
+    ),
+    "greedy_frac": Head(
+        "GreedyFrac",
+        0,
+        "share of steps that choose the arm with the best empirical mean so far, or an untried one. 1 "
+        "is pure exploitation.",
+    ),
+    "best_fraction": Head(
+        "Best arm",
+        1,
+        "share of all steps that pull the best arm; high is good.",
+    ),
+    "best_at_end": Head(
+        "Best at T",
+        1,
+        "share of episodes whose last step pulls the best arm; high is good.",
+    ),
+    "median_reward": Head(
+        "Median reward",
+        1,
+        "median over episodes of the average reward, where 0 is the worst arm's mean and 1 the best "
+        "arm's; high is good.",
+    ),
+    "coverage": Head(
+        "Coverage",
+        0,
+        "share of the arms that were tried at all.",
+    ),
+    "invalid": Head(
+        "Invalid",
+        -1,
+        "share of steps with an answer that could not be read; low is good.",
+    ),
+    "mass": Head(
+        "Label mass",
+        0,
+        "probability that the arms' labels held before everything else was masked; well below 1 it "
+        "speaks of a malformed prompt.",
+    ),
+}
 
 
 def render(runs: Mapping[str, Episodes], title: str, settings: Mapping[str, str], versions: Mapping[str, str]) -> str:
@@ -44,6 +111,7 @@ def render(runs: Mapping[str, Episodes], title: str, settings: Mapping[str, str]
         first=next(iter(runs.values())),
         task=describe(next(iter(runs.values()))),
         lines=lines,
+        heads=HEADS,
         cells=_cells(table),
         paired=_paired(table),
         curves=curves,
@@ -69,8 +137,8 @@ def describe(runs: Episodes) -> str:
 def _cells(table: pd.DataFrame) -> dict[str, dict[str, tuple[str, bool]]]:
     """By measure and agent: the number, and whether it is the best; measures that nobody has are left out."""
     cells = {}
-    for key, better in BETTER.items():
-        values = table[key].round(3) * better
+    for key, head in HEADS.items():
+        values = table[key].round(3) * head.better
         best = (values == values.max()) & (values.nunique() > 1)
         if table[key].notna().any():
             cells[key] = {
