@@ -73,8 +73,7 @@ def _carry(layer: Any, copies: bool) -> None:
 
     At first nothing depends on which label stands where, and nothing writes there but the heads of a copying layer,
     which carry what they attend to unchanged: half of them add it (won), half subtract it (lost, or tried already).
-    Without this a model of this size repeats its first choice for ever. After the mimetic initialisation of Trockman
-    and Kolter (2023, arXiv 2305.09828).
+    After the mimetic initialisation of Trockman and Kolter (2023, arXiv 2305.09828).
     """
     attention, mlp = layer.self_attn, layer.mlp
     for reads in (attention.q_proj, attention.k_proj, mlp.gate_proj, mlp.up_proj):
