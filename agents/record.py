@@ -87,9 +87,9 @@ def spread(cells: NDArray[Any], rows: Ints, b: int) -> NDArray[Any]:
     if len(rows) == b:
         return cells
     fill: Any = {"f": np.nan, "i": -1, "O": ""}[cells.dtype.kind]
-    spread = np.full((b, *cells.shape[1:]), fill, cells.dtype)
-    spread[rows] = cells
-    return spread
+    among = np.full((b, *cells.shape[1:]), fill, cells.dtype)
+    among[rows] = cells
+    return among
 
 
 def identity(value: Any) -> str:

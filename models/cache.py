@@ -72,10 +72,10 @@ def _like(order: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
 class Lanes:
     """What a model has read of R conversations: their tokens, and where each token's keys and values lie."""
 
-    def __init__(self, keys: tuple[object, ...], layers: int) -> None:
+    def __init__(self, keys: tuple[object, ...], layers: list[GrowingLayer]) -> None:
         """Nothing read yet."""
         self.keys = keys
-        self.layers = [GrowingLayer() for _ in range(layers)]
+        self.layers = layers
         self.cache = Cache(layers=[*self.layers])
         self.length = np.zeros(len(keys), np.int64)
         self._ids = np.zeros((len(keys), 0), np.int32)
@@ -122,11 +122,9 @@ class Lanes:
     def take(self, rows: NDArray[np.int64]) -> Lanes:
         """A copy of some rows."""
         index = torch.from_numpy(rows)
-        taken = Lanes(tuple(self.keys[r] for r in rows), 0)
+        taken = Lanes(tuple(self.keys[r] for r in rows), [layer.take(index) for layer in self.layers])
         taken.length, taken._ids, taken._valid = self.length[rows], self._ids[rows], self._valid[index]
         taken._columns = self._columns
-        taken.layers = [layer.take(index) for layer in self.layers]
-        taken.cache = Cache(layers=[*taken.layers])
         return taken
 
     def add(self, new: list[Tokens]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -10,13 +10,14 @@ import hashlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
 from icrl.models.base import Answer, Query, Tokens
-from icrl.models.cache import Lanes
+from icrl.models.cache import GrowingLayer, Lanes
 from icrl.models.trie import along, levels, policy
 
 BY_COLUMN = ("bloom", "gpt_neo", "mpt")
@@ -63,7 +64,12 @@ class TransformersModel:
             "tokenizer": hashlib.sha256(repr(vocabulary).encode()).hexdigest()[:12],
         }
 
-    @property
+    @cached_property
+    def _takes_positions(self) -> bool:
+        """ALiBi has none."""
+        return "position_ids" in inspect.signature(self.model.forward).parameters
+
+    @cached_property
     def reuses(self) -> bool:
         """Whether caches are kept: only where every layer attends to all that came before, by a token's position.
 
@@ -160,7 +166,7 @@ class TransformersModel:
         """
         holders = [x for x in self.lanes if self.reuses and set(keys) <= set(x.keys)]
         if not holders:
-            return Lanes(keys, self.model.config.get_text_config().num_hidden_layers)
+            return Lanes(keys, [GrowingLayer() for _ in range(self.model.config.get_text_config().num_hidden_layers)])
         found = min(holders, key=lambda x: len(x.keys))
         if len(found.keys) == len(keys):
             self.lanes.remove(found)
@@ -179,7 +185,7 @@ class TransformersModel:
                 lowest = torch.finfo(self.model.dtype).min
                 sees = torch.zeros(sees.shape, dtype=self.model.dtype).masked_fill(~sees, lowest)
             extra = {"attention_mask": sees.to(device), "past_key_values": lanes.cache, "use_cache": True}
-        if "position_ids" in inspect.signature(self.model.forward).parameters:  # ALiBi has none
+        if self._takes_positions:
             extra["position_ids"] = positions.to(device)
         out = self.model(input_ids=ids.to(device), logits_to_keep=1, **extra)
         return out.logits[:, -1].float()  # type: ignore[no-any-return]
