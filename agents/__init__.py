@@ -1,8 +1,62 @@
-"""Who picks the arm: classical algorithms, the language-model agent, and the one loop."""
+"""Who picks the arm: classical algorithms, the language-model agent, hybrids of both, and the one loop."""
 
 from icrl.agents.base import Agent
-from icrl.agents.classical import UCB, EpsilonGreedy, Greedy, ThompsonSampling, Uniform
+from icrl.agents.bayes import BayesOptimal, Gittins
+from icrl.agents.bestarm import SuccessiveHalving, TopTwoThompson
+from icrl.agents.catalogue import ALGORITHMS
+from icrl.agents.corral import Corral
+from icrl.agents.duels import RUCB, DoubleThompson
+from icrl.agents.exp3 import EXP3
+from icrl.agents.forgetting import DiscountedThompson, DiscountedUCB, SlidingWindowUCB
+from icrl.agents.hybrids import EpsilonMix, Mixture, Schedule, TryAll
+from icrl.agents.linear import LinThompsonSampling, LinUCB
 from icrl.agents.llm import LLMAgent
-from icrl.agents.rollout import replay, rollout
+from icrl.agents.prior import PriorThompson
+from icrl.agents.rollout import recommend, replay, rollout
+from icrl.agents.simple import Boltzmann, EmpiricalMean, EpsilonGreedy, ExploreThenCommit, Greedy, Uniform
+from icrl.agents.stating import Stating
+from icrl.agents.sticky import Stubborn, WinStayLoseShift
+from icrl.agents.thompson import MostLikelyBest, ThompsonSampling
+from icrl.agents.ucb import KLUCB, LCB, MOSS, UCB
 
-__all__ = ["UCB", "Agent", "EpsilonGreedy", "Greedy", "LLMAgent", "ThompsonSampling", "Uniform", "replay", "rollout"]
+__all__ = [
+    "ALGORITHMS",
+    "EXP3",
+    "KLUCB",
+    "LCB",
+    "MOSS",
+    "RUCB",
+    "UCB",
+    "Agent",
+    "BayesOptimal",
+    "Boltzmann",
+    "Corral",
+    "DiscountedThompson",
+    "DiscountedUCB",
+    "DoubleThompson",
+    "EmpiricalMean",
+    "EpsilonGreedy",
+    "EpsilonMix",
+    "ExploreThenCommit",
+    "Gittins",
+    "Greedy",
+    "LLMAgent",
+    "LinThompsonSampling",
+    "LinUCB",
+    "Mixture",
+    "MostLikelyBest",
+    "PriorThompson",
+    "Schedule",
+    "SlidingWindowUCB",
+    "Stating",
+    "Stubborn",
+    "SuccessiveHalving",
+    "ThompsonSampling",
+    "TopTwoThompson",
+    "TryAll",
+    "Uniform",
+    "WinStayLoseShift",
+    "recommend",
+    "replay",
+    "rollout",
+]

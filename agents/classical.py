@@ -1,29 +1,109 @@
-"""The classical algorithms, vectorised over episodes: an index per arm, ties broken at random.
+"""What the classical algorithms share: an index per arm, ties broken at random, counts, and the fold over episodes.
 
-State is what all of them need, pull counts and mean rewards [R, K]; an algorithm is the index it computes from
-them. The public classes are frozen values: their fields are their hyperparameters.
+An algorithm is a frozen value whose fields are its hyperparameters. Most give an index [R, K] and play its maximum
+(`Algorithm`), computed from pulls and mean rewards (`Counting`); those that draw override `pick` and `policy`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass as plain_dataclass
-from dataclasses import replace
-from typing import Annotated, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic import ConfigDict
 
 from icrl.agents.dice import BLOCK, Dice
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
 
+CONFIG = ConfigDict(extra="forbid")
+DRAWS = 1000
 _TIE = 1e-9  # indices closer than this are a tie
-_CONFIG = ConfigDict(extra="forbid")
 
 
-@plain_dataclass(frozen=True)
-class Counts:
-    """Sufficient statistics [R, K], advanced in place.
+@dataclass(frozen=True)
+class Rows:
+    """What every algorithm's state holds; arrays [R, ...] in subclasses are advanced in place."""
+
+    dice: Dice
+    public: Public
+
+
+S = TypeVar("S", bound=Rows)
+
+
+class Algorithm(Generic[S]):
+    """The methods of `icrl.agents.Agent`, for an algorithm that gives `start`, `update` and `index`."""
+
+    @property
+    def block(self) -> int | None:
+        """Whole blocks, so that results do not depend on the batch."""
+        return BLOCK
+
+    def refuses(self, public: Public) -> str | None:
+        """Why such a task cannot be played; None if it can. Contexts may be ignored."""
+        return None if public.slots == 1 else f"it chooses one arm per step, the task asks for {public.slots}"
+
+    def check(self, public: Public) -> None:
+        """Raises ValueError, with the names of the algorithms that can, if this one cannot play such a task."""
+        if why := self.refuses(public):
+            from icrl.agents.catalogue import able
+
+            raise ValueError(f"agent: {type(self).__name__} cannot play this task: {why}; {able(public)}")
+
+    def names(self, public: Public, episodes: Ints, seed: int) -> Names | None:
+        """Classical agents read no labels."""
+        return None
+
+    def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> S:
+        """The state before the first step."""
+        raise NotImplementedError
+
+    def index(self, state: S, view: View) -> Floats:
+        """[R, K] the higher the better; may be infinite."""
+        raise NotImplementedError
+
+    def pick(self, state: S, view: View, dice: Dice) -> Ints:
+        """[R, slots] what is played: the highest index among the legal arms, ties at random."""
+        return argmax(self.index(state, view), view.legal, dice)[:, None]
+
+    def act(self, state: S, view: View) -> tuple[S, Choice]:
+        """One choice per row."""
+        return state, Choice(self.pick(state, view, state.dice))
+
+    def policy(self, state: S, view: View, draws: int = DRAWS) -> Floats:
+        """[R, slots, K] probability of each arm in each slot: exact, unless the algorithm says otherwise.
+
+        Args:
+            state: Of the rows.
+            view: What they see.
+            draws: For algorithms whose policy is known by Monte Carlo only.
+        """
+        return ties(self.index(state, view), view.legal)[:, None]
+
+    def advise(self, state: S, view: View) -> Mapping[str, Floats]:
+        """Numbers [R, K] behind the next choice, by name: see `icrl.prompts.Adviser`."""
+        raise NotImplementedError
+
+    def update(self, state: S, view: View, choice: Choice, outcome: Outcome) -> S:
+        """The state after a step."""
+        raise NotImplementedError
+
+    def take(self, state: S, rows: Bools) -> S:
+        """Keeps the rows of episodes that go on."""
+        values = {f.name: getattr(state, f.name) for f in fields(state)}
+        return replace(state, **{name: _kept(value, rows) for name, value in values.items()})
+
+
+def _kept(value: Any, rows: Bools) -> Any:
+    if isinstance(value, np.ndarray):
+        return np.asfortranarray(value[rows]) if value.flags.f_contiguous else value[rows]
+    return value.take(rows) if isinstance(value, Dice) else value
+
+
+@dataclass(frozen=True)
+class Counts(Rows):
+    """Sufficient statistics [R, K].
 
     In memory each arm's column is contiguous ("F"): the best of a few arms in each of many rows is then found by
     comparing whole columns.
@@ -33,41 +113,22 @@ class Counts:
     mean: Floats
     width: Floats
     """1/sqrt(pulls), infinite for an untried arm; kept, because a square root of every cell at every step is not."""
-    dice: Dice
-    public: Public
+
+    @classmethod
+    def none(cls, agent: object, public: Public, episodes: Ints, seed: int, **more: Any) -> Self:
+        """Nothing pulled yet; `more` are the fields of a subclass."""
+        shape = (len(episodes), public.n_arms)
+        pulls, mean = np.zeros(shape, np.int64, "F"), np.zeros(shape, order="F")
+        dice, width = Dice.of(agent, episodes, seed), np.full(shape, np.inf, order="F")
+        return cls(dice=dice, public=public, pulls=pulls, mean=mean, width=width, **more)
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class _Classical:
-    """Counts, ties and the fold; a subclass gives `index`."""
-
-    @property
-    def block(self) -> int | None:
-        """Whole blocks, so that results do not depend on the batch."""
-        return BLOCK
-
-    def check(self, public: Public) -> None:
-        """Raises ValueError for tasks where a choice is more than one arm."""
-        if public.slots != 1:
-            raise ValueError(f"agent: {type(self).__name__} chooses one arm per step, the task asks for {public.slots}")
-
-    def names(self, public: Public, episodes: Ints, seed: int) -> Names | None:
-        """Classical agents read no labels."""
-        return None
+class Counting(Algorithm[Counts]):
+    """An algorithm whose state is pulls and mean rewards."""
 
     def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> Counts:
         """Nothing pulled yet."""
-        shape = (len(episodes), public.n_arms)
-        pulls, mean = np.zeros(shape, np.int64, "F"), np.zeros(shape, order="F")
-        return Counts(pulls, mean, np.full(shape, np.inf, order="F"), Dice.of(self, episodes, seed), public)
-
-    def index(self, state: Counts, view: View) -> Floats:
-        """[R, K] the higher the better; may be infinite."""
-        raise TypeError(f"{type(self).__name__} has no index")
-
-    def act(self, state: Counts, view: View) -> tuple[Counts, Choice]:
-        """An arm with the highest index among the legal ones, ties at random."""
-        return state, Choice(argmax(self.index(state, view), view.legal, state.dice)[:, None])
+        return Counts.none(self, public, episodes, seed)
 
     def update(self, state: Counts, view: View, choice: Choice, outcome: Outcome) -> Counts:
         """Counts a pull; a forfeited step changes nothing."""
@@ -80,100 +141,14 @@ class _Classical:
         pulls[at], means[at], width[at] = n, mean + (reward - mean) / n, 1.0 / np.sqrt(n)
         return state
 
-    def take(self, state: Counts, rows: Bools) -> Counts:
-        """Keeps the rows of episodes that go on."""
-        kept: dict[str, Any] = {k: np.asfortranarray(getattr(state, k)[rows]) for k in ("pulls", "mean", "width")}
-        return replace(state, dice=state.dice.take(rows), **kept)
-
-
-@dataclass(frozen=True, config=_CONFIG)
-class Uniform(_Classical):
-    """Every legal arm with the same probability."""
-
-    def index(self, state: Counts, view: View) -> Floats:
-        """All arms tie."""
-        return np.zeros_like(state.mean)
-
-
-@dataclass(frozen=True, config=_CONFIG)
-class Greedy(_Classical):
-    """Each arm once, in random order, then the best empirical mean."""
-
-    def index(self, state: Counts, view: View) -> Floats:
-        """The empirical mean, untried arms first."""
-        return np.where(state.pulls, state.mean, np.inf)
-
-
-@dataclass(frozen=True, config=_CONFIG)
-class EpsilonGreedy(_Classical):
-    """With probability `epsilon` a uniform legal arm, else as `Greedy`."""
-
-    epsilon: Annotated[float, Field(ge=0, le=1)] = 0.1
-
-    def index(self, state: Counts, view: View) -> Floats:
-        """The greedy index, or a constant in the rows that explore."""
-        explore = state.dice.uniform(1) < self.epsilon
-        return np.where(explore, 0.0, np.where(state.pulls, state.mean, np.inf))
-
-
-@dataclass(frozen=True, config=_CONFIG)
-class UCB(_Classical):
-    """Upper confidence bounds: each arm once, then the highest mean plus bonus.
-
-    The bonus is `sqrt(alpha * ln t / n)`: alpha = 2 is UCB1 (Auer et al. 2002) and the default, alpha = 0.5 is
-    EVOLvE's (Nie et al. 2024). With `c` instead it is `sqrt(c / n)`, which does not grow with time (Krishnamurthy
-    et al. 2024 use c = 1).
-
-    Raises:
-        ValueError: Both `alpha` and `c` are given, or one of them is not positive.
-    """
-
-    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    c: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-
-    @model_validator(mode="after")
-    def _one_bonus(self) -> UCB:
-        if self.alpha is not None and self.c is not None:
-            raise ValueError(f"give alpha (bonus sqrt(alpha ln t / n)) or c (bonus sqrt(c / n)), not both: {self}")
-        return self
-
-    def scale(self, t: Ints) -> Floats:
-        """[R] the factor of 1/sqrt(n) in the bonus after `t` steps."""
-        if self.c is not None:
-            return np.full(t.shape, np.sqrt(self.c))
-        alpha = 2.0 if self.alpha is None else self.alpha
-        return np.sqrt(alpha * np.log(np.maximum(t, 1 + 1e-12)))  # above zero, so that 0 * inf is never met
-
-    def index(self, state: Counts, view: View) -> Floats:
-        """Mean plus bonus; infinite for an untried arm."""
-        bonus = state.width * self.scale(view.t)[:, None]
-        bonus += state.mean
-        return bonus
-
-
-@dataclass(frozen=True, config=_CONFIG)
-class ThompsonSampling(_Classical):
-    """Plays the best arm of one draw from the posterior (Thompson 1933).
-
-    Bernoulli rewards: Beta(1, 1) priors. Gaussian rewards: flat priors and the task's known standard deviation, so
-    an arm's posterior is N(mean, sd^2 / n), each arm once first.
-    """
-
-    def index(self, state: Counts, view: View) -> Floats:
-        """One draw per arm from the posterior of its mean."""
-        if state.public.reward == "bernoulli":
-            wins = state.mean * state.pulls
-            return state.dice.beta(1.0 + wins, 1.0 + state.pulls - wins)
-        noise = state.dice.normal(state.mean.shape[1]) * (state.public.noise_sd or 0.0)
-        drawn = state.mean + noise * np.where(state.pulls, state.width, 0.0)
-        return np.where(state.pulls, drawn, np.inf)
+    def advise(self, state: Counts, view: View) -> Mapping[str, Floats]:
+        """Mean rewards (NaN for untried arms) and pulls."""
+        return {"value": np.where(state.pulls, state.mean, np.nan), "count": state.pulls.astype(np.float64)}
 
 
 def argmax(index: Floats, legal: Bools, dice: Dice) -> Ints:
     """[R] the highest legal index of each row, ties at random; only rows with a tie draw."""
-    if not legal.all():
-        index = np.where(legal, index, -np.inf)
-    best = index >= index.max(axis=1, keepdims=True) - _TIE
+    best = _best(index, legal)
     # Sums over columns, in the smallest integer that holds K: numpy's argmax goes cell by cell along short rows.
     n_arms, small = index.shape[1], np.min_scalar_type(index.shape[1])
     arm: Ints = (best * np.arange(n_arms, dtype=small)).sum(axis=1, dtype=small).astype(np.int64)
@@ -181,3 +156,35 @@ def argmax(index: Floats, legal: Bools, dice: Dice) -> Ints:
     rows = np.flatnonzero(tied)
     arm[rows] = np.where(best[rows], dice.take(tied).uniform(n_arms), -1.0).argmax(axis=1)
     return arm
+
+
+def ties(index: Floats, legal: Bools) -> Floats:
+    """[R, K] the policy of `argmax`."""
+    best = _best(index, legal)
+    policy: Floats = best / best.sum(axis=1, keepdims=True)
+    return policy
+
+
+def _best(index: Floats, legal: Bools) -> Bools:
+    """[R, K] which legal arms have the highest index."""
+    if legal.all():
+        return np.asarray(index >= index.max(axis=1, keepdims=True) - _TIE)
+    index = np.where(legal, index, -np.inf)
+    return np.asarray(legal & (index >= index.max(axis=1, keepdims=True) - _TIE))
+
+
+def sampled(algorithm: Algorithm[S], state: S, view: View, draws: int) -> Floats:
+    """[R, slots, K] the policy by `draws` picks with other dice; p has the standard error sqrt(p(1-p)/draws)."""
+    dice, k = state.dice.aside(int(view.t[0]) if len(view.t) else 0), np.arange(state.public.n_arms)
+    counts = sum((algorithm.pick(state, view, dice)[..., None] == k).astype(np.float64) for _ in range(draws))
+    return np.asarray(counts / draws)
+
+
+def finite(cells: Floats) -> Floats:
+    """NaN where infinite: of an arm that was never tried there is no number to tell."""
+    return np.where(np.isfinite(cells), cells, np.nan)
+
+
+def untried(state: Counts, view: View) -> Bools:
+    """[R, K] legal arms never pulled, which most algorithms play first."""
+    return np.asarray(view.legal & (state.pulls == 0))

@@ -2,19 +2,23 @@
 
 A block of 256 episode indices is always played whole, so what an episode draws depends neither on how many other
 episodes are played nor on how blocks are grouped. Tie-breaking and posterior draws live here; the luck of the world
-is another thing (`icrl.envs.tape`).
+is another thing (`icrl.envs.tape`). An algorithm that plays beside a model is in no block: there each draw is keyed by
+its episode and time (`Keyed`), which is slower and may be resumed at any step.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 from numpy.random import SFC64, Generator, SeedSequence
+from scipy.special import betaincinv, ndtri, stdtrit
 
+from icrl.envs import tape
+from icrl.envs.tape import Keys, Stream
 from icrl.envs.types import Bools, Floats, Ints
 
 BLOCK = 256
@@ -24,6 +28,7 @@ BLOCK = 256
 class Dice:
     """Generators of the blocks present, and the rows that each serves: `ends[i-1]` to `ends[i]`."""
 
+    keys: tuple[tuple[int, ...], ...]
     generators: tuple[Generator, ...]
     ends: tuple[int, ...]
 
@@ -31,9 +36,13 @@ class Dice:
     def of(cls, agent: object, episodes: Ints, seed: int) -> Self:
         """Dice for the blocks of `episodes`; an agent's identity is its repr (its class and fields)."""
         blocks, first = np.unique(episodes // BLOCK, return_index=True)
-        identity = zlib.crc32(repr(agent).encode())
-        seeds = [SeedSequence((seed, identity, int(block))) for block in blocks]
-        return cls(tuple(Generator(SFC64(s)) for s in seeds), (*first[1:].tolist(), len(episodes)))
+        keys = tuple((seed, identity(agent), int(block)) for block in blocks)
+        return cls(keys, _generators(keys), (*first[1:].tolist(), len(episodes)))
+
+    def aside(self, t: int) -> Self:
+        """Other dice for the same rows: what is drawn from them at time `t` disturbs nothing."""
+        keys = tuple((*key, 1 + t) for key in self.keys)
+        return replace(self, keys=keys, generators=_generators(keys))
 
     def _slices(self) -> Iterator[tuple[Generator, slice]]:
         starts = (0, *self.ends[:-1])
@@ -60,6 +69,63 @@ class Dice:
             out[rows] = generator.beta(a[rows], b[rows])
         return out
 
+    def student(self, freedom: Floats) -> Floats:
+        """Student t draws for an array [R, columns] of degrees of freedom."""
+        out = np.empty_like(freedom)
+        for generator, rows in self._slices():
+            out[rows] = generator.standard_t(freedom[rows])
+        return out
+
     def take(self, rows: Bools) -> Self:
         """Serves only the rows where `rows` is true; each generator goes on where it was."""
         return replace(self, ends=tuple(np.searchsorted(np.flatnonzero(rows), self.ends).tolist()))
+
+
+@dataclass(frozen=True)
+class Keyed(Dice):
+    """Dice whose draws are a function of (seed, agent, episode, t): quantiles of uniforms from the tape."""
+
+    rows: Keys
+    """[R]"""
+    drawn: list[int] = field(default_factory=lambda: [0])
+    """How many columns were drawn at this time."""
+
+    @classmethod
+    def at(cls, agent: object, episodes: Ints, seed: int, t: Ints, use: int = 0) -> Self:
+        """Dice of one moment; `use` tells apart several uses at it."""
+        return cls((), (), (), tape.key(seed, Stream.DICE, identity(agent), episodes, t, use))
+
+    def aside(self, t: int) -> Self:
+        """Other dice for the same rows."""
+        return replace(self, rows=self.rows ^ np.uint64(0x5DEECE66D), drawn=[0])
+
+    def uniform(self, columns: int) -> Floats:
+        """float[R, columns] on (0, 1)."""
+        n = np.arange(self.drawn[0], self.drawn[0] + columns)
+        self.drawn[0] += columns
+        return tape.uniform(self.rows[:, None], n)
+
+    def normal(self, columns: int) -> Floats:
+        """float[R, columns] from N(0, 1)."""
+        return np.asarray(ndtri(self.uniform(columns)))
+
+    def beta(self, a: Floats, b: Floats) -> Floats:
+        """Beta draws for arrays [R, columns]."""
+        return np.asarray(betaincinv(a, b, self.uniform(a.shape[1])))
+
+    def student(self, freedom: Floats) -> Floats:
+        """Student t draws for an array [R, columns] of degrees of freedom."""
+        return np.asarray(stdtrit(freedom, self.uniform(freedom.shape[1])))
+
+    def take(self, rows: Bools) -> Self:
+        """Serves only the rows where `rows` is true, from the beginning of what they would draw."""
+        return replace(self, rows=self.rows[rows], drawn=list(self.drawn))
+
+
+def identity(agent: object) -> int:
+    """A number for an agent's repr."""
+    return zlib.crc32(repr(agent).encode())
+
+
+def _generators(keys: tuple[tuple[int, ...], ...]) -> tuple[Generator, ...]:
+    return tuple(Generator(SFC64(SeedSequence(key))) for key in keys)

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from icrl.agents.catalogue import able
 from icrl.envs import tape
 from icrl.envs.tape import Stream
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
@@ -83,8 +84,11 @@ class LLMAgent:
 
     def check(self, public: Public) -> None:
         """Raises ValueError if labels are too few, or a whole episode's prompts cannot fit into the model's window."""
-        if public.slots != 1 or public.context_dim:
-            raise ValueError(f"task: prompts can tell one choice per step and no contexts, got {public}")
+        if public.kind != "bandit" or public.slots != 1 or public.context_dim or public.variable:
+            raise ValueError(
+                "task: prompts tell of stationary bandits whose arms are always there, one choice per step; got "
+                f"{public}; {able(public)}"
+            )
         self.names(public, np.arange(1), 0)  # are there enough labels?
         for mark in self.model.tokenizer.all_special_tokens:
             if said := [word for word in self.prompt.words if mark in word]:

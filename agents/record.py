@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from icrl.agents.base import AnyAgent
-from icrl.envs.episodes import Episodes
-from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Truth, View
+from icrl.envs.episodes import Episodes, nothing
+from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Public, Truth, View, take
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,16 @@ def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: I
     b, t = len(episodes), 0
     played: dict[str, NDArray[Any]] = {}
     lengths, terminated = np.zeros(b, np.int64), np.zeros(b, np.bool_)
+    room = task.public.horizon or 64
     for step in steps:  # nothing of a step is kept but its cells: views are large
-        for name, cells in _cells(step).items():
-            if t == 0:
-                played[name] = np.empty((task.public.horizon or 64, b, *cells.shape[1:]), cells.dtype)
-            elif t == len(played[name]):
-                played[name] = np.resize(played[name], (2 * t, *played[name].shape[1:]))
+        if t == room:
+            room *= 2
+            played = {
+                name: np.concatenate([column, nothing(column.shape, column.dtype)]) for name, column in played.items()
+            }
+        for name, cells in _cells(step, task.public).items():
+            if name not in played:
+                played[name] = nothing((room, b, *cells.shape[1:]), cells.dtype)
             played[name][t] = spread(cells, step.rows, b)
         rows = step.rows if len(step.rows) < b else slice(None)
         lengths[rows] += 1
@@ -47,8 +51,7 @@ def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: I
     for name in ("arms", "probs", "mass"):
         if name in columns and task.public.slots == 1:
             columns[name] = columns[name][:, :, 0]
-    if "text" in columns:
-        columns["text"] = columns["text"].astype(np.str_)
+    columns |= {name: columns[name].astype(np.str_) for name in ("text", "obs") if name in columns}
     columns |= {"lengths": lengths, "terminated": terminated}
     return record(task, identity(agent), episodes, seed, agent.names(task.public, episodes, seed), columns)
 
@@ -71,7 +74,29 @@ def record(
     )
 
 
-def _cells(step: Step) -> dict[str, NDArray[Any]]:
+def seen(task: AnyWorld, episodes: Ints, seed: int, arms: Ints, lengths: Ints) -> dict[str, NDArray[Any]]:
+    """Contexts and legal arms [B, T, ...] of play that is stored without them: they follow from its arms [B, T]."""
+    public, rows = task.public, np.arange(len(episodes))
+    if not (public.context_dim or public.variable):
+        return {}
+    state, found = task.start(episodes, seed), list[dict[str, NDArray[Any]]]()
+    for t in range(arms.shape[1]):
+        found.append({k: spread(v, rows, len(episodes)) for k, v in _shown(task.view(state), public).items()})
+        state, _, _ = task.step(state, arms[rows, t].reshape(len(rows), -1))
+        on = lengths[rows] > t + 1
+        rows, state = rows[on], take(state, on)
+    columns = {name: np.stack([cells[name] for cells in found], axis=1) for name in found[0]}
+    return columns | {name: columns[name].astype(np.str_) for name in ("obs",) if name in columns}
+
+
+def _shown(view: View, public: Public) -> dict[str, NDArray[Any]]:
+    """What of a view is worth a column."""
+    shown = {"context": view.context, "legal": view.legal if public.variable else None}
+    shown["obs"] = None if view.obs is None else np.array(view.obs, dtype=object)
+    return {k: v for k, v in shown.items() if v is not None}
+
+
+def _cells(step: Step, public: Public) -> dict[str, NDArray[Any]]:
     """What one step adds to the columns that this agent fills."""
     choice = step.choice
     cells = {"arms": choice.arm, "rewards": step.outcome.reward, "gap": step.truth.gap}
@@ -79,15 +104,14 @@ def _cells(step: Step) -> dict[str, NDArray[Any]]:
     extras |= {"usage": choice.usage, "ids": choice.ids}
     if choice.text is not None:
         extras["text"] = np.array(choice.text, dtype=object)
-    return cells | {k: v for k, v in extras.items() if v is not None}
+    return cells | _shown(step.view, public) | {k: v for k, v in extras.items() if v is not None}
 
 
 def spread(cells: NDArray[Any], rows: Ints, b: int) -> NDArray[Any]:
     """The cells [R, ...] of live rows among all b rows; the others hold NaN, -1 or an empty text."""
     if len(rows) == b:
         return cells
-    fill: Any = {"f": np.nan, "i": -1, "O": ""}[cells.dtype.kind]
-    among = np.full((b, *cells.shape[1:]), fill, cells.dtype)
+    among = nothing((b, *cells.shape[1:]), cells.dtype)
     among[rows] = cells
     return among
 

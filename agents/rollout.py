@@ -45,17 +45,14 @@ def play(
     inside = world.start(episodes, seed)
     state = agent.start(public, names or agent.names(public, episodes, seed), episodes, seed)
     stored = past.horizon if past is not None else 0
-    t, known = 0, set[str]()
+    t = 0
     while len(rows):
         view = world.view(inside)
         if past is not None and t < stored:
             choice = _choice(past, rows, t)
         else:
             state, choice = agent.act(state, view)
-            choice = _checked(choice, public, len(rows))
-            fields = {name for name, value in vars(choice).items() if value is not None}
-            if fields != (known := known or fields):
-                raise ValueError(f"agent: a Choice has {sorted(fields)} at step {t}, but had {sorted(known)} before")
+            choice = _checked(choice, public, view)
         inside, outcome, truth = world.step(inside, choice.arm)
         if t >= stored:
             yield Step(rows, view, choice, outcome, truth)
@@ -67,9 +64,10 @@ def play(
         t += 1
 
 
-def _checked(choice: Choice, public: Public, rows: int) -> Choice:
+def _checked(choice: Choice, public: Public, view: View) -> Choice:
     """Raises ValueError for a choice that the task cannot have; a world would play some other row's arm."""
-    shape, k = (rows, public.slots), public.n_arms
+    rows, k = len(view.t), public.n_arms
+    shape = (rows, public.slots)
     shapes = {"arm": shape, "probs": (*shape, k), "mass": shape, "failed": (rows,), "usage": (rows, 3)}
     for name, wanted in shapes.items():
         if (cells := getattr(choice, name)) is not None and cells.shape != wanted:
@@ -78,6 +76,12 @@ def _checked(choice: Choice, public: Public, rows: int) -> Choice:
         raise ValueError(
             f"agent: Choice.arm must hold arms 0 to {k - 1}, or -1 for none, as integers; got "
             f"{sorted(set(choice.arm.ravel().tolist()))[:10]}"
+        )
+    if public.variable and (gone := ~np.take_along_axis(view.legal, choice.arm, axis=1) & (choice.arm >= 0)).any():
+        row = int(np.flatnonzero(gone.any(axis=1))[0])
+        raise ValueError(
+            f"agent: episode {view.episode[row]}, step {view.t[row]}: arm {choice.arm[row].tolist()} is not there, but "
+            f"{np.flatnonzero(view.legal[row]).tolist()}"
         )
     return choice if choice.arm.dtype == np.int64 else replace(choice, arm=choice.arm.astype(np.int64))
 
@@ -175,13 +179,45 @@ def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
         over = episodes.lengths[rows] <= t
         if over.any():
             rows, state = rows[~over], agent.take(state, ~over)
-        legal = np.ones((len(rows), public.n_arms), np.bool_)
-        view = View(episodes.episode[rows], np.full(len(rows), t), np.zeros(len(rows), np.int64), legal)
+        view = _seen(episodes, rows, t)
         state, choice = agent.act(state, view)
         yield _among(choice, rows, len(episodes))
         ended = np.zeros(len(rows), np.bool_)
         outcome = Outcome(episodes.rewards[rows, t], ended, ended)
         state = agent.update(state, view, _choice(episodes, rows, t), outcome)
+
+
+def recommend(agent: AnyAgent, episodes: Episodes) -> Ints:
+    """Folds `agent` over whole episodes, and asks what it would choose next: what it makes of an offline log.
+
+    Returns:
+        [B] an arm per episode.
+    """
+    public = episodes.public
+    longer = replace(episodes, lengths=episodes.lengths + 1, arms=_longer(episodes.arms, -1))
+    longer = replace(longer, rewards=_longer(episodes.rewards, np.nan), gap=_longer(episodes.gap, np.nan))
+    if public.context_dim or episodes.legal is not None or episodes.text is not None:
+        raise ValueError("episodes: what would be seen next is not known for tasks with contexts or missing arms")
+    arms = np.full((len(episodes), longer.horizon), -1)
+    for t, choice in enumerate(replay(agent, longer)):
+        arms[:, t] = choice.arm[:, 0]
+    return arms[np.arange(len(episodes)), episodes.lengths]
+
+
+def _longer(column: NDArray[Any], fill: float) -> NDArray[Any]:
+    """One more step, in which nothing was chosen."""
+    return np.concatenate([column, np.full_like(column[:, :1], fill)], axis=1)
+
+
+def _seen(episodes: Episodes, rows: Ints, t: int) -> View:
+    """What was seen before step t."""
+    at = episodes.episode[rows], np.full(len(rows), t), np.zeros(len(rows), np.int64)
+    legal = np.ones((len(rows), episodes.public.n_arms), np.bool_)
+    if episodes.legal is not None:
+        legal = episodes.legal[rows, t]
+    context = None if episodes.context is None else episodes.context[rows, t]
+    obs = None if episodes.obs is None else tuple(episodes.obs[rows, t].tolist())
+    return View(*at, legal, context, obs)
 
 
 def _among(choice: Choice, rows: Ints, b: int) -> Choice:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import replace
-from typing import Annotated
 
 import numpy as np
-from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from icrl.agents.classical import Counts, _Classical
+from icrl.agents.classical import CONFIG, DRAWS, Counting, Counts, argmax, ties
+from icrl.agents.dice import Dice
+from icrl.agents.simple import Rate
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
 
 
@@ -24,14 +23,13 @@ class Last(Counts):
     """[R]"""
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class _Remembering(_Classical):
-    """Counts, and the last pull; a subclass gives `index`."""
+class Remembering(Counting):
+    """Counts, and the last pull."""
 
     def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> Last:
         """Nothing pulled yet."""
-        counts = super().start(public, names, episodes, seed)
-        return Last(**vars(counts), arm=np.full(len(episodes), -1), won=np.zeros(len(episodes), np.bool_))
+        n = len(episodes)
+        return Last.none(self, public, episodes, seed, arm=np.full(n, -1), won=np.zeros(n, np.bool_))
 
     def update(self, state: Counts, view: View, choice: Choice, outcome: Outcome) -> Counts:
         """Remembers this pull; a forfeited step is forgotten."""
@@ -41,15 +39,9 @@ class _Remembering(_Classical):
         state.won[played] = outcome.reward[played] > 0
         return super().update(state, view, choice, outcome)
 
-    def take(self, state: Counts, rows: Bools) -> Counts:
-        """Keeps the rows of episodes that go on."""
-        assert isinstance(state, Last)
-        kept = super().take(state, rows)
-        return replace(kept, arm=state.arm[rows], won=state.won[rows])  # type: ignore[call-arg]
 
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class WinStayLoseShift(_Remembering):
+@dataclass(frozen=True, config=CONFIG)
+class WinStayLoseShift(Remembering):
     """The same arm again after a win, which is a reward above 0, else any other (Robbins 1952)."""
 
     def index(self, state: Counts, view: View) -> Floats:
@@ -61,16 +53,26 @@ class WinStayLoseShift(_Remembering):
         return index
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Stubborn(_Remembering):
+@dataclass(frozen=True, config=CONFIG)
+class Stubborn(Remembering):
     """The same arm again with probability `stay`, whatever it gave, else any arm."""
 
-    stay: Annotated[float, Field(ge=0, le=1)] = 0.9
+    stay: Rate = 0.9
 
     def index(self, state: Counts, view: View) -> Floats:
-        """1 for the last arm in the rows that stay, else 0."""
+        """1 for the last arm, else 0."""
         assert isinstance(state, Last)
         index = np.zeros_like(state.mean)
-        rows = np.flatnonzero((state.dice.uniform(1)[:, 0] < self.stay) & (state.arm >= 0))
+        rows = np.flatnonzero(state.arm >= 0)
         index[rows, state.arm[rows]] = 1.0
         return index
+
+    def pick(self, state: Counts, view: View, dice: Dice) -> Ints:
+        """The last arm in the rows that stay, else any."""
+        stays = dice.uniform(1) < self.stay
+        return argmax(np.where(stays, self.index(state, view), 0.0), view.legal, dice)[:, None]
+
+    def policy(self, state: Counts, view: View, draws: int = DRAWS) -> Floats:
+        """Exact."""
+        last, chance = ties(self.index(state, view), view.legal), ties(np.zeros_like(state.mean), view.legal)
+        return (self.stay * last + (1 - self.stay) * chance)[:, None]

@@ -130,8 +130,7 @@ def machine() -> dict[str, Any]:
 
 def play_icrl(agent: str, arms: int, episodes: int, seed: int) -> tuple[float, float]:
     """Steps per second and mean regret of icrl."""
-    from icrl.agents.classical import UCB, ThompsonSampling
-    from icrl.agents.rollout import rollout
+    from icrl.agents import UCB, ThompsonSampling, rollout
     from icrl.envs import make
 
     task = make(f"evolve-bernoulli-k{arms}-hard")

@@ -58,10 +58,16 @@ class Episodes:
     """[B, T] what stands in the history for the choice."""
     ids: Ints | None = None
     """[B, T, W] its tokens, if the model wrote it freely; filled up with -1."""
+    context: Floats | None = None
+    """[B, T, d] or [B, T, K, d] what was seen before each choice."""
+    legal: Bools | None = None
+    """[B, T, K] arms that could be chosen, where some were missing."""
+    obs: Texts | None = None
+    """[B, T] what was seen, in words."""
     terminated: Bools | None = None
     """[B] ended by the task itself rather than by the horizon."""
     means: Floats | None = None
-    """[B, K]"""
+    """[B, K]; NaN for arms that an episode does not have."""
     best_arm: Ints | None = None
     """[B]"""
 
@@ -130,18 +136,36 @@ class Episodes:
 
         return Dataset.from_pandas(self.to_pandas(), preserve_index=False)
 
+    def to_obp(self) -> dict[str, Any]:
+        """The log as `bandit_feedback` of the Open Bandit Pipeline (Saito et al. 2021), one round per arm chosen.
+
+        Rounds are the steps of the first episode, then of the second, and so on, without forfeited steps.
+
+        Returns:
+            n_rounds N and n_actions K; context [N, dim] (the vectors of all arms in one row where each arm has its
+            own, a column of ones where there is none); action, position (all 0), reward and pscore, [N] each;
+            expected_reward [N, K], None for tasks without `means`.
+
+        Raises:
+            ValueError: The runs have no `probs`, or a step chooses several arms.
+        """
+        from icrl.envs.obp import feedback
+
+        return feedback(self)
+
 
 def join(parts: Sequence[Episodes]) -> Episodes:
-    """Stacks runs of one agent on one task; shorter parts are padded with -1 and NaN."""
+    """Stacks runs of one agent on one task; shorter parts, and columns that one lacks, are filled with -1 and NaN."""
     if not parts:
         raise ValueError("parts: at least one Episodes is needed, got none")
     horizon = max(p.horizon for p in parts)
     columns: dict[str, Any] = {}
-    for name, column in parts[0].columns().items():
-        stacked = [getattr(p, name) for p in parts]
-        if column.ndim >= 2 and name != "means":
-            stacked = [_pad(c, horizon) for c in stacked]
-        columns[name] = np.concatenate(stacked)
+    for name, column in {name: column for p in parts for name, column in p.columns().items()}.items():
+        long = column.ndim >= 2 and name != "means"
+        known = [getattr(p, name) for p in parts]
+        shapes = [(len(p), *((p.horizon, *column.shape[2:]) if long else column.shape[1:])) for p in parts]
+        stacked = [nothing(s, column.dtype) if c is None else c for c, s in zip(known, shapes, strict=True)]
+        columns[name] = np.concatenate([_pad(c, horizon) for c in stacked] if long else stacked)
     names = None if parts[0].names is None else tuple(row for p in parts for row in p.names or ())
     return replace(parts[0], names=names, **columns)
 
@@ -150,6 +174,10 @@ def _pad(column: NDArray[Any], horizon: int) -> NDArray[Any]:
     missing = horizon - column.shape[1]
     if not missing:
         return column
-    fill: Any = {"f": np.nan, "i": -1, "U": "", "b": False}[column.dtype.kind]
-    width = [(0, 0), (0, missing)] + [(0, 0)] * (column.ndim - 2)
-    return np.pad(column, width, constant_values=fill)
+    return np.concatenate([column, nothing((len(column), missing, *column.shape[2:]), column.dtype)], axis=1)
+
+
+def nothing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Cells of which nothing is known: NaN, -1, an empty text or False, by their type."""
+    fill: Any = {"f": np.nan, "i": -1, "O": "", "U": "", "b": False}[dtype.kind]
+    return np.full(shape, fill, dtype)

@@ -36,6 +36,16 @@ class Stream(IntEnum):
     LABELS = 4
     POLICY = 5
     FAILURE = 6
+    CONTEXT = 7
+    CHANGE = 8
+    DRIFT = 9
+    PRESENCE = 10
+    ARMS = 11
+    DUEL = 12
+    TASK = 13
+    DICE = 14
+    MIX = 15
+    RATINGS = 16
 
 
 def _mix(z: Keys) -> Keys:

@@ -30,12 +30,23 @@ class Public:
     """All that an agent may know about a task beforehand."""
 
     kind: str
+    """`bandit` (stationary), `moving`, `contextual`, `dueling`, `best-arm` (only the last choice counts), or a world's
+    own word."""
     n_arms: int
+    """K; where it differs between episodes, the largest."""
     horizon: int | None
+    """T; where it differs between episodes, the longest."""
     reward: RewardFamily
     noise_sd: float | None = None
+    """Of Gaussian rewards; None: unknown."""
     slots: int = 1
+    """Arms that one choice names."""
     context_dim: int = 0
+    """d; 0: no context is seen."""
+    per_arm: bool = False
+    """Whether each arm has a context vector of its own (its features)."""
+    variable: bool = False
+    """Whether arms may be missing: `View.legal` says which are there."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,10 @@ W = TypeVar("W")
 
 
 class World(Protocol[W]):
-    """A task: a distribution over instances and the rules of one episode. `W` holds arrays only."""
+    """A task: a distribution over instances and the rules of one episode.
+
+    `W` is a dataclass of arrays over rows (see `take`), so saving and restoring a state is free.
+    """
 
     @property
     def public(self) -> Public: ...
@@ -138,6 +152,22 @@ D = TypeVar("D", bound="DataclassInstance")
 
 
 def take(state: D, rows: Bools | Ints) -> D:
-    """Keeps some rows of a dataclass whose fields are arrays over rows (or None)."""
-    columns = {f.name: getattr(state, f.name) for f in fields(state)}
-    return replace(state, **{k: None if v is None else v[rows] for k, v in columns.items()})
+    """Keeps some rows of a dataclass whose fields are arrays over rows, None, or tuples of such dataclasses."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(take(part, rows) for part in value)
+        return None if value is None else value[rows]
+
+    return replace(state, **{f.name: kept(getattr(state, f.name)) for f in fields(state)})
+
+
+def put(state: D, rows: Bools | Ints, new: D) -> None:
+    """Writes the rows of `new` over `rows` of `state`, in place; see `take`."""
+    for f in fields(state):
+        old, value = getattr(state, f.name), getattr(new, f.name)
+        if isinstance(old, tuple):
+            for part, other in zip(old, value, strict=True):
+                put(part, rows, other)
+        elif old is not None:
+            old[rows] = value

@@ -12,24 +12,34 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from icrl import agents
+from icrl.agents import ALGORITHMS
 from icrl.agents.base import AnyAgent
-from icrl.envs import PRESETS, Bandit, make
+from icrl.envs import PRESETS, make, task_from
 from icrl.envs.spec import Spec, check_keys, checked, nearest, sentence
 from icrl.envs.types import AnyWorld, Public
 from icrl.models import Model, load_model
 from icrl.prompts import Prompt
 
-ALGORITHMS = ("Uniform", "Greedy", "EpsilonGreedy", "UCB", "ThompsonSampling")
+PLAYERS = {
+    "TryAll": ("agent",),
+    "EpsilonMix": ("agent",),
+    "Mixture": ("llm", "algorithm"),
+    "Corral": ("llm", "algorithm"),
+    "PriorThompson": ("llm",),
+    "Stating": ("algorithm",),
+}
+"""Agents around agents: which of their fields are agents themselves."""
 
 
 class Experiment(Spec):
     """Several agents on one task.
 
     Attributes:
-        task: A preset (`icrl envs` lists them), `{preset: NAME, horizon: 50}`, the fields of a `Bandit`, or an import
-            path `package.module:object`.
+        task: A preset (`icrl envs` lists them), `{preset: NAME, horizon: 50}`, the fields of a task with its `kind` (a
+            stationary `bandit`, if none is given), or an import path `package.module:object`.
         agents: By name: an algorithm (`UCB`, or `{type: UCB, c: 1.0}`), a model (`{model: pocket, prompt: {history:
-            summary}, temperature: 1.0}`), or an import path as `type`.
+            summary}, temperature: 1.0}`), a hybrid around others (`{type: TryAll, agent: {model: pocket}}`), or an
+            import path as `type`.
         episodes: How many episodes each agent plays; the same ones.
         seed: Of all luck.
         batch: Episodes that a model plays at once. The only key that may change between two runs into one folder.
@@ -45,7 +55,7 @@ class Experiment(Spec):
     @classmethod
     def _agents_are_known(cls, given: dict[str, Any]) -> dict[str, Any]:
         for name, spec in given.items():
-            _check_agent(name, spec)
+            _check_agent(spec, f"agents.{name}")
         return given
 
     @classmethod
@@ -71,9 +81,8 @@ class Experiment(Spec):
             return _imported_task(self.task) if ":" in self.task else make(self.task)
         if "preset" in self.task:
             fields = {key: value for key, value in self.task.items() if key != "preset"}
-            check_keys(fields, Bandit.model_fields, "task")
             return make(self.task["preset"], **fields)
-        return checked(Bandit, self.task, "task")
+        return task_from(self.task)
 
     def build_agent(self, name: str, models: dict[str, Model] | None = None) -> AnyAgent:
         """One of the agents.
@@ -82,11 +91,7 @@ class Experiment(Spec):
             name: Its name.
             models: Those that were loaded before, by how they were loaded; agents of one model share it.
         """
-        spec = self.agents[name]
-        fields: dict[str, Any] = {"type": spec} if isinstance(spec, str) else dict(spec)
-        if "model" in fields:
-            return checked(Served, fields, f"agents.{name}").build({} if models is None else models)
-        return _build(fields, f"agents.{name}")
+        return _agent(self.agents[name], f"agents.{name}", {} if models is None else models)
 
 
 class Served(Spec):
@@ -108,6 +113,16 @@ class Served(Spec):
         if key not in models:
             models[key] = load_model(loading.pop("model"), **loading)
         return agents.LLMAgent(models[key], self.prompt, self.temperature)
+
+
+def _agent(spec: str | dict[str, Any], where: str, models: dict[str, Model]) -> AnyAgent:
+    """An agent, after those inside it."""
+    fields: dict[str, Any] = {"type": spec} if isinstance(spec, str) else dict(spec)
+    if "model" in fields:
+        return checked(Served, fields, where).build(models)
+    for inner in PLAYERS.get(fields["type"], ()):
+        fields[inner] = _agent(fields[inner], f"{where}.{inner}", models)
+    return _build(fields, where)
 
 
 def _build(fields: dict[str, Any], where: str) -> AnyAgent:
@@ -147,10 +162,11 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _check_agent(name: str, spec: str | dict[str, Any]) -> None:
+def _check_agent(spec: Any, where: str) -> None:
     """Raises ValueError for an agent that cannot be built, before anything is loaded."""
     fields = {"type": spec} if isinstance(spec, str) else spec
-    where = f"agents.{name}"
+    if not isinstance(fields, dict):
+        raise ValueError(f"{where}: give a model (model: pocket) or an algorithm (type: UCB), got {spec!r}")
     if "model" in fields:
         check_keys(fields, Served.model_fields, where)
         prompt: Any = fields.get("prompt", {})
@@ -163,12 +179,13 @@ def _check_agent(name: str, spec: str | dict[str, Any]) -> None:
         raise ValueError(f"{where}: give a model (model: pocket) or an algorithm (type: UCB), got {spec!r}")
     if ":" in kind:
         return
-    if kind not in ALGORITHMS:
-        raise ValueError(
-            f"{where}: unknown algorithm {kind!r}{nearest(kind, ALGORITHMS)} Known: {', '.join(ALGORITHMS)}"
-        )
+    if kind not in (known := (*ALGORITHMS, *PLAYERS)):
+        raise ValueError(f"{where}: unknown algorithm {kind!r}{nearest(kind, known)} Known: {', '.join(known)}")
     check_keys((k for k in fields if k != "type"), inspect.signature(getattr(agents, kind)).parameters, where)
-    _build(fields, where)
+    for inner in PLAYERS.get(kind, ()):
+        _check_agent(fields.get(inner), f"{where}.{inner}")
+    if kind not in PLAYERS:
+        _build(fields, where)
 
 
 def imported(path: str, where: str) -> Any:
@@ -182,4 +199,6 @@ def imported(path: str, where: str) -> Any:
 
 def presets() -> list[tuple[str, int, int | None, str]]:
     """Name, arms, horizon and meaning of each preset."""
-    return [(name, task.n_arms, task.horizon, meaning) for name, (task, meaning) in sorted(PRESETS.items())]
+    return [
+        (name, task.public.n_arms, task.public.horizon, meaning) for name, (task, meaning) in sorted(PRESETS.items())
+    ]

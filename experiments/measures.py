@@ -26,9 +26,50 @@ def pseudo_regret(runs: Episodes) -> Floats:
 
     A forfeited step costs the instance's largest gap; without `means` that is unknown, and NaN from there on.
     """
-    worst = np.full(len(runs), np.nan) if runs.means is None else np.ptp(runs.means, axis=1)
+    worst = np.full(len(runs), np.nan) if runs.means is None else _spread(runs.means)
     gap = np.where(_forfeited(runs), worst[:, None], runs.gap)
     return np.cumsum(np.where(_played(runs), gap, 0.0), axis=1)
+
+
+def simple_regret(runs: Episodes) -> Floats:
+    """float[B], in units of reward: gap of the last choice, which best-arm identification is about.
+
+    A forfeited recommendation costs the instance's largest gap, NaN without `means`.
+    """
+    last = np.arange(len(runs)), runs.lengths - 1
+    worst = np.full(len(runs), np.nan) if runs.means is None else _spread(runs.means)
+    return np.where(_forfeited(runs)[last], worst, runs.gap[last])
+
+
+def error(runs: Episodes) -> Floats:
+    """float[B]: 1 where the last choice names no best arm, NaN where that is unknown; its mean is the probability of error."""
+    regret = simple_regret(runs)
+    return np.where(np.isnan(regret), np.nan, regret > 0)
+
+
+def final_regret(runs: Episodes) -> Floats:
+    """float[B], what a task is about in the end: pseudo-regret, or simple regret where only the last choice counts."""
+    return simple_regret(runs) if runs.public.kind == "best-arm" else pseudo_regret(runs)[:, -1]
+
+
+def weak_regret(runs: Episodes) -> Floats:
+    """float[B, T] of a duel: cumulative gap of the better of the two arms (Yue et al. 2012).
+
+    `pseudo_regret` is the strong regret, of both arms on average. A forfeited duel costs the largest gap.
+    """
+    if runs.arms.ndim != 3:
+        raise MissingColumn("arms: weak regret is of duels, this task chooses one arm per step")
+    means = _need(runs, "means")
+    gaps = means.max(axis=1, keepdims=True) - means
+    lost = _forfeited(runs)
+    own = np.take_along_axis(gaps[:, None], np.where(lost[..., None], 0, runs.arms.clip(0)), axis=2).min(axis=2)
+    return np.cumsum(np.where(_played(runs), np.where(lost, gaps.max(axis=1)[:, None], own), 0.0), axis=1)
+
+
+def model_calls(runs: Episodes) -> Ints:
+    """int[B]: steps at which a language model was asked."""
+    calls: Ints = (_need(runs, "usage")[:, :, 0] >= 0).sum(axis=1)
+    return calls
 
 
 def realised_regret(runs: Episodes) -> Floats:
@@ -36,7 +77,8 @@ def realised_regret(runs: Episodes) -> Floats:
 
     A forfeited step counts as a reward of the worst arm's mean, so it costs what it costs in `pseudo_regret`.
     """
-    best = _need(runs, "means").max(axis=1)[:, None]
+    _arms(runs)
+    best = np.nanmax(_need(runs, "means"), axis=1)[:, None]
     return np.cumsum(np.where(_played(runs), best - _received(runs), 0.0), axis=1)
 
 
@@ -53,8 +95,9 @@ def median_reward(runs: Episodes) -> float:
 
     Source: MedianReward of Krishnamurthy et al. 2024. NaN if in some episode all means are equal.
     """
+    _arms(runs)
     means = _need(runs, "means")
-    low, span = means.min(axis=1), np.ptp(means, axis=1)
+    low, span = np.nanmin(means, axis=1), _spread(means)
     return float(np.median((average_reward(runs) - low) / np.where(span > 0, span, np.nan)))
 
 
@@ -99,10 +142,11 @@ def greedy_frac(runs: Episodes) -> Floats:
     arms = _arms(runs)
     pulls, total = np.zeros((2, runs.public.n_arms, len(runs)))  # arms first: the best of a few is found by columns
     mean, greedy = np.full(pulls.shape, -np.inf), np.zeros(len(runs))
-    for arm, reward in zip(arms.T, runs.rewards.T, strict=True):
+    for t, (arm, reward) in enumerate(zip(arms.T, runs.rewards.T, strict=True)):
         rows = np.flatnonzero(arm >= 0)
         at = arm[rows], rows
-        greedy[rows] += (pulls[at] == 0) | (mean[at] >= mean.max(axis=0)[rows])
+        seen = mean if runs.legal is None else np.where(runs.legal[:, t].T, mean, -np.inf)
+        greedy[rows] += (pulls[at] == 0) | (mean[at] >= seen.max(axis=0)[rows])
         pulls[at], total[at] = pulls[at] + 1, total[at] + reward[rows]
         mean[at] = total[at] / pulls[at]
     return _per(greedy, _steps(runs))
@@ -184,6 +228,12 @@ def _per(total: NDArray[Any], steps: Ints) -> Floats:
     return mean
 
 
+def _spread(means: Floats) -> Floats:
+    """[B] largest gap of each episode, over the arms that it has."""
+    spread: Floats = np.nanmax(means, axis=1) - np.nanmin(means, axis=1)
+    return spread
+
+
 def _played(runs: Episodes) -> Bools:
     return np.arange(runs.horizon) < runs.lengths[:, None]
 
@@ -194,12 +244,15 @@ def _forfeited(runs: Episodes) -> Bools:
 
 
 def _best_pulls(runs: Episodes) -> Bools:
-    """bool[B, T]; the gap is 0 at every best arm, also where `best_arm` names another of them."""
-    best: Bools = (_arms(runs) == _need(runs, "best_arm")[:, None]) | (runs.gap == 0)
+    """bool[B, T]; the gap is 0 at every best arm, also where it moves or depends on a context."""
+    _arms(runs)
+    if np.isnan(runs.gap[_played(runs) & ~_forfeited(runs)]).any():
+        raise MissingColumn("gap: this measure needs to know the best arm, the task does not tell")
+    best: Bools = runs.gap == 0
     return best
 
 
 def _received(runs: Episodes) -> Floats:
     """float[B, T] rewards; the worst arm's mean (0 without means) where the step was forfeited, 0 past the end."""
-    worst = np.zeros(len(runs)) if runs.means is None else runs.means.min(axis=1)
+    worst = np.zeros(len(runs)) if runs.means is None else np.nanmin(runs.means, axis=1)
     return np.where(_played(runs), np.where(_forfeited(runs), worst[:, None], runs.rewards), 0.0)

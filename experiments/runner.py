@@ -11,7 +11,8 @@ import numpy as np
 
 from icrl.agents import LLMAgent
 from icrl.agents.base import AnyAgent
-from icrl.agents.record import Step, collect, identity, record
+from icrl.agents.hybrids import Hybrid
+from icrl.agents.record import Step, collect, identity, record, seen
 from icrl.agents.rollout import batches, play
 from icrl.envs import Episodes
 from icrl.envs.types import AnyWorld, Ints, Names
@@ -59,11 +60,18 @@ def run(experiment: Experiment, out: str | Path, watch: Watch | None = None) -> 
     _recognisable("task", task)
     with Store.create(out, experiment.model_dump(mode="json"), versions(), identity(task)) as store:
         for name, agent in players.items():
-            store.register(name, identity(agent), agent.model.facts if isinstance(agent, LLMAgent) else {})
+            store.register(name, identity(agent), _facts(agent))
         for name, agent in players.items():
             _play(store, name, agent, task, experiment, watch or (lambda *_: None))
         all_of_them = np.arange(experiment.episodes)
         return {name: _stored(store, name, task, experiment.seed, all_of_them) for name in players}
+
+
+def _facts(agent: AnyAgent) -> dict[str, str]:
+    """What is known of an agent's model, or of those inside it."""
+    if isinstance(agent, Hybrid):
+        return {key: value for player in agent.players for key, value in _facts(player).items()}
+    return agent.model.facts if isinstance(agent, LLMAgent) else {}
 
 
 def _recognisable(where: str, value: object) -> None:
@@ -113,7 +121,7 @@ def _continue(
 
 def fed(step: Step) -> int:
     """Tokens that a model read at this step."""
-    return 0 if step.choice.usage is None else int(step.choice.usage[:, 0].sum())
+    return 0 if step.choice.usage is None else int(step.choice.usage[:, 0].clip(0).sum())
 
 
 def _ended(store: Store, name: str) -> set[int]:
@@ -122,7 +130,8 @@ def _ended(store: Store, name: str) -> set[int]:
 
 
 def _stored(store: Store, name: str, task: AnyWorld, seed: int, which: Ints) -> Episodes:
-    columns = store.columns(name, which, task.public.n_arms)
+    columns = store.columns(name, which, task.public.n_arms, task.public.slots)
+    columns |= seen(task, which, seed, columns["arms"], columns["lengths"])
     return record(task, store.identity(name), which, seed, store.labels(name, which), columns)
 
 

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from icrl.agents.record import Step
 from icrl.envs import Episodes
+from icrl.envs.episodes import nothing
 from icrl.envs.types import Ints, Names
 
 FILE = "run.sqlite"
@@ -213,12 +214,12 @@ class Store:
         found = dict(self.db.execute("SELECT episode, labels FROM names WHERE agent = ?", (agent,)))
         return tuple(tuple(json.loads(found[e])) for e in episodes.tolist()) if found else None
 
-    def columns(self, agent: str, episodes: Ints, n_arms: int) -> dict[str, Any]:
+    def columns(self, agent: str, episodes: Ints, n_arms: int, slots: int = 1) -> dict[str, Any]:
         """What is stored of these episodes, as the columns of `Episodes`; [B, T], padded with -1 and NaN."""
         row_of = {e: b for b, e in enumerate(episodes.tolist())}
         found = self._among("steps", agent, episodes)
         if not found:
-            return self._whole(self._among("episodes", agent, episodes), row_of)
+            return self._whole(self._among("episodes", agent, episodes), row_of, slots)
         _, e, t, arm, reward, gap, ended, probs, mass, text, failed, *usage, ids = zip(*found, strict=True)
         at = (np.array([row_of[x] for x in e]), np.array(t))
         shape = (len(episodes), int(at[1].max()) + 1)
@@ -229,20 +230,13 @@ class Store:
             "lengths": np.bincount(at[0], minlength=len(episodes)),
             "terminated": np.bincount(at[0], np.array(ended) == TERMINATED, minlength=len(episodes)) > 0,
         }
-        for name, values, kind in (("mass", mass, np.float64), ("failed", failed, np.int64)):
-            if values[0] is not None:
-                columns[name] = _filled(shape, at, values, kind)
-        if text[0] is not None:
-            columns["text"] = _filled(shape, at, text, np.str_)
-        if usage[0][0] is not None:
+        extras = (("mass", mass, np.float64), ("failed", failed, np.int64), ("text", text, np.str_))
+        columns |= {name: _filled(shape, at, values, kind) for name, values, kind in extras if _some(values)}
+        if _some(usage[0]):
             columns["usage"] = np.stack([_filled(shape, at, column, np.int64) for column in usage], axis=2)
-        if probs[0] is not None:
-            columns["probs"] = np.full((*shape, n_arms), np.nan)
-            columns["probs"][at] = np.frombuffer(b"".join(probs)).reshape(-1, n_arms)
-        if ids[0] is not None:
-            said = np.frombuffer(b"".join(ids), np.int64).reshape(len(ids), -1)
-            columns["ids"] = np.full((*shape, said.shape[1]), -1)
-            columns["ids"][at] = said
+        for name, blobs, kind in (("probs", probs, np.float64), ("ids", ids, np.int64)):
+            if _some(blobs):
+                columns[name] = _unpacked(shape, at, blobs, kind)
         return columns
 
     def _among(self, table: str, agent: str, episodes: Ints) -> list[tuple[Any, ...]]:
@@ -251,15 +245,16 @@ class Store:
         return self.db.execute(query, (agent, json.dumps(episodes.tolist()))).fetchall()
 
     @staticmethod
-    def _whole(rows: list[tuple[Any, ...]], row_of: Mapping[int, int]) -> dict[str, Any]:
+    def _whole(rows: list[tuple[Any, ...]], row_of: Mapping[int, int], slots: int) -> dict[str, Any]:
         """The same for an agent whose episodes are stored whole."""
         rows = sorted(rows, key=lambda row: row_of[row[1]])
         lengths = np.array([len(row[4]) // 8 for row in rows])
+        pair = (slots,) if slots > 1 else ()
         at = np.nonzero(np.arange(lengths.max(initial=0)) < lengths[:, None])
         shape = (len(rows), int(lengths.max(initial=0)))
         arms, rewards, gap = (b"".join(column) for column in list(zip(*rows, strict=True))[3:])
         return {
-            "arms": _filled(shape, at, np.frombuffer(arms, np.int64), np.int64),
+            "arms": _filled((*shape, *pair), at, np.frombuffer(arms, np.int64).reshape(-1, *pair), np.int64),
             "rewards": _filled(shape, at, np.frombuffer(rewards), np.float64),
             "gap": _filled(shape, at, np.frombuffer(gap), np.float64),
             "lengths": lengths,
@@ -267,10 +262,25 @@ class Store:
         }
 
 
+def _some(values: Sequence[Any]) -> bool:
+    """Whether anything is stored; a hybrid may fill a column at some steps only."""
+    return any(value is not None for value in values)
+
+
 def _filled(shape: tuple[int, ...], at: Any, values: Any, kind: Any) -> Any:
-    """A rectangle that holds `values` at the cells `at`, and nothing elsewhere."""
-    flat = np.array(values, kind)  # NULL becomes NaN
-    fill: Any = {"f": np.nan, "i": -1, "U": ""}[flat.dtype.kind]
-    out = np.full(shape, fill, flat.dtype)
+    """A rectangle that holds `values` at the cells `at`, and nothing elsewhere or where they are NULL."""
+    if isinstance(values, tuple):
+        empty = {np.int64: -1, np.str_: ""}.get(kind, np.nan)
+        values = [empty if value is None else value for value in values]
+    flat = np.array(values, kind)
+    out = nothing(shape, flat.dtype)
     out[at] = flat
     return out
+
+
+def _unpacked(shape: tuple[int, ...], at: Any, blobs: Sequence[bytes | None], kind: Any) -> Any:
+    """The same for cells that are arrays, stored as bytes."""
+    width = max(len(blob) for blob in blobs if blob is not None) // 8
+    empty = nothing((width,), np.dtype(kind)).tobytes()
+    flat = np.frombuffer(b"".join(empty if blob is None else blob for blob in blobs), kind).reshape(-1, width)
+    return _filled((*shape, width), at, flat, kind)

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.random import Generator
 
 from icrl.agents.base import AnyAgent
-from icrl.agents.classical import UCB, EpsilonGreedy, ThompsonSampling, Uniform
 from icrl.agents.rollout import replay, rollout
+from icrl.agents.simple import EpsilonGreedy, Uniform
 from icrl.agents.sticky import Stubborn
+from icrl.agents.thompson import ThompsonSampling
+from icrl.agents.ucb import UCB
 from icrl.envs import Bandit, Bernoulli, Episodes, Gap, Gaussian, NormalMeans, UniformMeans
 from icrl.envs.types import Ints
 from icrl.finetune.heldout import EVALUATION_SEEDS, trained

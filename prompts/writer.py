@@ -51,7 +51,7 @@ class Writer:
 
     def said(self, pulled: str | None, text: str | None = None, ids: Ints | None = None) -> Tokens:
         """A past answer: as it was generated, if that is known, else its text, else the label that was pulled."""
-        if ids is not None:
+        if ids is not None and (ids >= 0).any():
             return ids[ids >= 0].astype(np.int32)
         return self.encode((pulled or "") if text is None else text)
 

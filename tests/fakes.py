@@ -10,8 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from icrl.agents import UCB, EpsilonGreedy, Greedy, LLMAgent, ThompsonSampling, Uniform
-from icrl.agents.sticky import Stubborn, WinStayLoseShift
+from icrl.agents import (
+    ALGORITHMS,
+    UCB,
+    Corral,
+    EpsilonGreedy,
+    EpsilonMix,
+    LLMAgent,
+    Mixture,
+    PriorThompson,
+    Schedule,
+    Stating,
+    Stubborn,
+    ThompsonSampling,
+    TryAll,
+)
+from icrl.agents.hybrids import Both
 from icrl.envs import Bandit, Choice, tape
 from icrl.envs.tape import Stream
 from icrl.finetune.tokenizer import TEMPLATE, build
@@ -115,16 +129,17 @@ def by_hash(query: Query) -> str:
 
 # ---------------------------------------------------------------------------------------------------------- agents
 
-CLASSICAL: dict[str, Any] = {
-    "uniform": Uniform(),
-    "greedy": Greedy(),
-    "epsilon-greedy": EpsilonGreedy(epsilon=0.2),
-    "ucb1": UCB(),
+CLASSICAL: dict[str, Any] = {name: algorithm() for name, algorithm in ALGORITHMS.items()} | {
+    "epsilon-often": EpsilonGreedy(epsilon=0.2),
+    "epsilon-decaying": EpsilonGreedy(epsilon=1.0, decay=3.0),
     "ucb-half": UCB(alpha=0.5),
     "ucb-constant": UCB(c=1.0),
-    "thompson": ThompsonSampling(),
-    "win-stay": WinStayLoseShift(),
-    "stubborn": Stubborn(stay=0.8),
+    "thompson-unknown": ThompsonSampling(variance="unknown"),
+    "thompson-prior": ThompsonSampling(prior=(0.5, 0.3)),
+    "stubborn-less": Stubborn(stay=0.8),
+    "stating": Stating(EpsilonGreedy(epsilon=0.3)),
+    "try-all-ucb": TryAll(ThompsonSampling()),
+    "mix-of-two": Mixture(UCB(), TryAll(ThompsonSampling()), Schedule(0.8, 0.2, 10)),
 }
 
 PROMPTS: dict[str, Prompt] = {
@@ -136,13 +151,25 @@ PROMPTS: dict[str, Prompt] = {
     "llm-forfeit": Prompt("raw", layout="log", labels=FIVE, answer="free", on_failure="forfeit"),
 }
 
-AGENTS = (*CLASSICAL, *PROMPTS)
+HYBRIDS: dict[str, Any] = {
+    "try-all": lambda llm: TryAll(llm("llm-turns")),
+    "try-all-free": lambda llm: TryAll(llm("llm-forfeit")),
+    "epsilon-mix": lambda llm: EpsilonMix(llm("llm-turns"), 0.3),
+    "mixture": lambda llm: Mixture(llm("llm-turns"), ThompsonSampling(), Schedule(1.0, 0.0, 8)),
+    "mixture-free": lambda llm: Mixture(llm("llm-retry"), Mixture(UCB(), TryAll(ThompsonSampling()))),
+    "corral": lambda llm: Corral(llm("llm-summary"), Stating(EpsilonGreedy(epsilon=0.3)), budget=5),
+    "prior": lambda llm: PriorThompson(llm("llm-turns")),
+}
+
+AGENTS = (*CLASSICAL, *PROMPTS, *HYBRIDS)
 
 
 def agent(name: str, tokenizer: Any) -> Any:
     """An agent by its name in AGENTS; language-model agents get a fake model of their own."""
     if name in CLASSICAL:
         return CLASSICAL[name]
+    if name in HYBRIDS:
+        return HYBRIDS[name](lambda inside: agent(inside, tokenizer))
     prompt = PROMPTS[name]
     return LLMAgent(FakeModel(tokenizer) if prompt.answer == "direct" else Writing(tokenizer, script=by_hash), prompt)
 
@@ -172,6 +199,9 @@ class Spy:
 
 def snapshot(state: Any) -> dict[str, Any]:
     """Copies of the arrays of a state; of a stem's buffer, only what has been said."""
+    if isinstance(state, Both):
+        parts = {f"{i}": snapshot(part) for i, part in enumerate(state.parts)}
+        return parts | {"pulls": state.pulls.copy(), "extra": [cells.copy() for cells in state.extra]}
     arrays = {f.name: getattr(state, f.name) for f in fields(state)}
     arrays = {name: value.copy() for name, value in arrays.items() if isinstance(value, np.ndarray)}
     if "ids" in arrays:

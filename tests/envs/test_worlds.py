@@ -8,6 +8,7 @@ import pytest
 
 from icrl.agents.record import identity
 from icrl.envs import Bandit, Gap, Gaussian, Instances, NormalMeans, Outcome, Public, Truth, UniformMeans, View
+from icrl.envs.movielens import MovieLens
 from icrl.envs.types import take
 
 WORLDS = {
@@ -15,6 +16,7 @@ WORLDS = {
     "gaussian": lambda fakes: Bandit(n_arms=4, horizon=12, means=NormalMeans(), noise=Gaussian(sd=2)),
     "ending": lambda fakes: fakes.Ending(n_arms=3, horizon=12, means=UniformMeans()),
     "table": lambda fakes: fakes.Table(n_arms=3, horizon=12, means=UniformMeans()),
+    "movielens": lambda fakes: MovieLens(n_arms=4, horizon=12, sd=0.5, text=True),
 }
 EPISODES = np.array([5, 300, 0, 77, 1, 512])
 

@@ -61,7 +61,7 @@ def test_bad_files_are_refused_with_a_sentence(tmp_path, text, says):
         ("{preset: bernoulli-hard, horizont: 3}", "did you mean 'horizon'"),
         ("{preset: bernoulli-hard, horizon: 0}", "^bernoulli-hard.horizon: [^\\n]* greater than or equal to 1, got 0$"),
         ("'nowhere.at.all:Task'", "cannot import"),
-        ("{preset: bernoulli-hard, name: bernoulli-easy}", "task: unknown key 'name'"),
+        ("{preset: bernoulli-hard, name: bernoulli-easy}", "unknown key 'name'"),
         ("{preset: null}", "unknown preset None"),
         ("{preset: [1]}", "unknown preset"),
         ("'os:path'", "task: os:path gives module"),

@@ -113,8 +113,7 @@ def test_first_pull_bias_by_hand() -> None:
     [
         (metrics.realised_regret, "means"),
         (metrics.median_reward, "means"),
-        (metrics.suffix_failure, "best_arm"),
-        (metrics.optimal_fraction, "best_arm"),
+        (metrics.model_calls, "usage"),
         (metrics.invalid_rate, "failed"),
         (metrics.label_mass, "mass"),
         (metrics.action_entropy, "probs"),
@@ -123,6 +122,46 @@ def test_first_pull_bias_by_hand() -> None:
 def test_a_missing_column_is_named(measure: Any, column: str) -> None:
     with pytest.raises(ValueError, match=rf"^{column}: .*needs the column"):
         measure(replace(RUN, means=None, best_arm=None))
+
+
+@pytest.mark.parametrize("measure", [metrics.suffix_failure, metrics.optimal_fraction, metrics.best_at_end])
+def test_best_arms_must_be_known(measure: Any) -> None:
+    with pytest.raises(ValueError, match="gap: .*the best arm"):
+        measure(replace(RUN, gap=np.full_like(RUN.gap, np.nan)))
+    assert close(measure(replace(RUN, means=None, best_arm=None)), measure(RUN)), "gaps tell"
+
+
+def test_the_last_choice_by_hand() -> None:
+    run = episodes([[1, 0], [0, 1], [1, -1], [2, 2]], MEANS * 4)
+    assert close(metrics.simple_regret(run), [0.5, 0, 0.5, 0.25]) and close(metrics.error(run), [1, 0, 1, 1])
+    last = replace(run, public=replace(run.public, kind="best-arm"))
+    assert close(metrics.final_regret(last), metrics.simple_regret(run))
+    assert close(metrics.final_regret(run), [0.5, 0.5, 0.5, 0.5])
+    unknown = replace(run, gap=np.full_like(run.gap, np.nan), means=None)
+    assert np.isnan(metrics.error(unknown)).all()
+
+
+def test_weak_regret_by_hand() -> None:
+    duels = np.array([[[0, 1], [2, 2], [0, 2], [-1, 1]]])
+    run = replace(RUN, arms=duels, means=np.array([[0.2, 0.5, 0.4]]))
+    assert close(metrics.weak_regret(run), [[0, 0.1, 0.2, 0.5]])
+    with pytest.raises(ValueError, match="duels"):
+        metrics.weak_regret(RUN)
+
+
+def test_calls_of_a_model_are_counted() -> None:
+    usage = np.array([[[5, 0, 0], [-1, -1, -1], [3, 2, 0], [-1, -1, -1]]])
+    assert metrics.model_calls(replace(RUN, usage=usage)).tolist() == [2]
+
+
+def test_arms_that_are_not_there_are_not_counted() -> None:
+    """Episode 0 has two arms only."""
+    run = replace(episodes([[0, 1], [2, 1]], MEANS * 2), means=np.array([[0.25, 0.75, np.nan], [0.25, 0.75, 0.5]]))
+    assert close(metrics.pseudo_regret(run), [[0.5, 0.5], [0.25, 0.25]])
+    assert close(metrics.realised_regret(run), [[0.75, 1.5], [0.75, 1.5]])
+    legal = np.array([[[True, True, False], [True, False, True]]])
+    seen = replace(episodes([[1, 0]], MEANS, [[1, 0]]), legal=legal)
+    assert close(metrics.greedy_frac(seen), [1.0]), "arm 1 has the best mean, but it is not there"
 
 
 def test_bad_arguments_are_refused() -> None:
@@ -152,7 +191,7 @@ def test_permuting_the_arms_changes_nothing(run: Episodes, random: Any) -> None:
     arms = np.where(run.arms < 0, -1, np.argsort(order)[run.arms])
     means = run.means[:, order]
     moved = replace(run, arms=arms, means=means, best_arm=means.argmax(axis=1), probs=run.probs[:, :, order])
-    for name in set(metrics.__all__) - {"invalid_rate", "label_mass"}:
+    for name in set(metrics.__all__) - {"invalid_rate", "label_mass", "model_calls", "weak_regret"}:
         measure = getattr(metrics, name)
         assert close(measure(run), measure(moved)), name
 

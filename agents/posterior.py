@@ -1,0 +1,98 @@
+"""Posteriors of the arms' means, and the probability that an arm is the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betainc, betaincinv, ndtr, ndtri, stdtr, stdtrit
+
+from icrl.agents.classical import ties
+from icrl.agents.dice import Dice
+from icrl.envs.types import Bools, Floats, Ints
+
+_POINTS, _FEWEST = 300, 41  # of a row's grid, shared among its arms; of one arm
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Independent beliefs about the means of R x K arms."""
+
+    mean: Floats
+    """[R, K]; infinite for an arm that is to be tried first."""
+    draw: Callable[[Dice], Floats]
+    """One draw [R, K]."""
+    cdf: Callable[[Floats], Floats]
+    """Probability [R, K, G] of lying below points [R, 1, G]."""
+    quantile: Callable[[float | Floats], Floats]
+    """The point [R, K] at a level; for levels [G, 1, 1] of shape [G, R, K]."""
+
+
+def beta(a: Floats, b: Floats) -> Posterior:
+    """Beta(a, b), both [R, K]."""
+    return Posterior(
+        a / (a + b),
+        lambda dice: dice.beta(a, b),
+        lambda x: np.asarray(betainc(a[..., None], b[..., None], x.clip(0, 1))),
+        lambda p: np.asarray(betaincinv(a, b, p)),
+    )
+
+
+def normal(mean: Floats, sd: Floats) -> Posterior:
+    """N(mean, sd^2), both [R, K]; a point where sd is 0."""
+    wide = _resolved(sd, mean)
+    return Posterior(
+        mean,
+        lambda dice: mean + sd * dice.normal(mean.shape[1]),
+        lambda x: np.asarray(ndtr((x - mean[..., None]) / wide[..., None])),
+        lambda p: mean + wide * np.asarray(ndtri(p)),
+    )
+
+
+def _resolved(spread: Floats, mean: Floats) -> Floats:
+    """At least what floating point can tell apart around the mean, so that a point mass has a cdf and quantiles too."""
+    return np.maximum(spread, 1e-12 * np.maximum(np.where(np.isfinite(mean), np.abs(mean), 0.0), 1.0))
+
+
+def student(mean: Floats, squares: Floats, n: Ints) -> Posterior:
+    """Of a normal mean under Jeffreys' prior: mean + t sqrt(squares / (n (n - 1))), t with n - 1 degrees of freedom."""
+    scale = _resolved(np.sqrt(squares / (n * (n - 1.0))), mean)
+    freedom: Floats = (n - 1).astype(np.float64)
+    return Posterior(
+        mean,
+        lambda dice: mean + scale * dice.student(freedom),
+        lambda x: np.asarray(stdtr(freedom[..., None], (x - mean[..., None]) / scale[..., None])),
+        lambda p: mean + scale * np.asarray(stdtrit(freedom, p)),
+    )
+
+
+def best_probability(posterior: Posterior, legal: Bools) -> Floats:
+    """[R, K] probability that each legal arm has the highest mean.
+
+    It is the integral of prod_{j != k} F_j dF_k, taken over a grid of quantiles of every arm. Arms of infinite mean
+    share all of it.
+    """
+    waiting = np.isinf(posterior.mean) & legal
+    first = np.asarray(waiting.any(axis=1))
+    probs = np.zeros(legal.shape)
+    probs[first] = ties(waiting[first].astype(np.float64), legal[first])
+    if first.all():
+        return probs
+    levels = np.asarray(ndtr(np.linspace(-5, 5, max(_FEWEST, _POINTS // legal.shape[1]))))
+    grid = np.moveaxis(posterior.quantile(levels[:, None, None]), 0, 2)
+    spread = np.where((legal & ~first[:, None])[..., None], grid, grid[:, :, :1])
+    x = np.sort(np.where(np.isfinite(spread), spread, 0.0).reshape(len(legal), -1), axis=1)[:, None]
+    below = np.where(legal[..., None], posterior.cdf(x), 1.0)
+    mass = np.where(legal, _won(below), 0.0)
+    probs[~first] = (mass / mass.sum(axis=1, keepdims=True))[~first]
+    return probs
+
+
+def _won(below: Floats) -> Floats:
+    """[R, K] integral of the product of the others' cdf over an arm's own, from all cdf [R, K, G] on a grid."""
+    ahead, behind = np.ones_like(below), np.ones_like(below)  # products of the arms before and after each
+    ahead[:, 1:], behind[:, :-1] = below[:, :-1].cumprod(axis=1), below[:, :0:-1].cumprod(axis=1)[:, ::-1]
+    others = ahead * behind
+    won: Floats = (np.diff(below, axis=2) * (others[..., 1:] + others[..., :-1])).sum(axis=2) / 2
+    return won
