@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from icrl.agents.classical import CONFIG, DRAWS, Counting, Counts, argmax, ties
 from icrl.agents.dice import Dice
-from icrl.agents.posterior import best_probability
-from icrl.agents.simple import Rate
+from icrl.agents.posterior import Posterior, best_probability
+from icrl.agents.simple import Rate, drawn
 from icrl.agents.thompson import ThompsonSampling
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
 
-_TRIES = 50  # draws in search of a challenger
+_TRIES = 20  # draws in search of a challenger; then it is drawn from its distribution
 
 
 def _refuses(public: Public) -> str | None:
@@ -103,29 +104,56 @@ class TopTwoThompson(ThompsonSampling):
 
     def pick(self, state: Counts, view: View, dice: Dice) -> Ints:
         """The leader or its challenger; at the end, the highest posterior mean."""
-        posterior = self.posterior(state)
-        last = view.t == (state.public.horizon or 0) - 1
-        arm = argmax(np.where(last[:, None], posterior.mean, posterior.draw(dice)), view.legal, dice)
-        challenged = ~last & (dice.uniform(1)[:, 0] >= self.leader) & (view.legal.sum(axis=1) > 1)
+        posterior, last = self.posterior(state), self._last(state, view)
+        arm = argmax(np.where(last, self._value(state), posterior.draw(dice)), view.legal, dice)
         leader = arm.copy()
-        for left in range(_TRIES, -1, -1):
-            rows = np.flatnonzero(challenged & (arm == leader))
+        contested = ~last & ~_waiting(posterior, view) & (view.legal.sum(axis=1, keepdims=True) > 1)
+        challenged = (contested & (dice.uniform(1) >= self.leader))[:, 0]
+        rows, inside = np.flatnonzero(challenged), self.take(replace(state, dice=dice), challenged)
+        for _ in range(_TRIES):
             if not len(rows):
-                break
-            at = np.isin(np.arange(len(arm)), rows)
-            again = self.posterior(self.take(state, at)).draw(dice.take(at))
-            if not left:  # the second best of the last draw
-                again[np.arange(len(rows)), leader[rows]] = -np.inf
-            arm[rows] = argmax(again, view.legal[rows], dice.take(at))
+                return arm[:, None]
+            arm[rows] = argmax(self.posterior(inside).draw(inside.dice), view.legal[rows], inside.dice)
+            again = arm[rows] == leader[rows]
+            rows, inside = rows[again], self.take(inside, again)
+        best = _best(self.posterior(inside), view.legal[rows])
+        arm[rows] = drawn(challengers(best, leader[rows]), inside.dice)[:, 0]
         return arm[:, None]
 
     def policy(self, state: Counts, view: View, draws: int = DRAWS) -> Floats:
         """Exact, up to the error of a quadrature (below 1e-3)."""
         posterior = self.posterior(state)
-        best = best_probability(posterior, view.legal)
-        others = np.maximum(1 - best, 1e-12)
-        second = best * ((best / others).sum(axis=1, keepdims=True) - best / others)
-        mixed = self.leader * best + (1 - self.leader) * second
-        last = (view.t == (state.public.horizon or 0) - 1)[:, None]
-        policy = np.where(last, ties(posterior.mean, view.legal), mixed / mixed.sum(axis=1, keepdims=True))
+        best = _best(posterior, view.legal)
+        leaders = np.arange(best.shape[1])
+        second = sum(best[:, [i]] * challengers(best, np.full(len(best), i)) for i in leaders.tolist())
+        mixed = np.where(_waiting(posterior, view), best, self.leader * best + (1 - self.leader) * second)
+        named = ties(self._value(state), view.legal)
+        policy = np.where(self._last(state, view), named, mixed / mixed.sum(axis=1, keepdims=True))
         return np.asarray(policy)[:, None]
+
+    def _value(self, state: Counts) -> Floats:
+        """[R, K] posterior means; the plain mean, if any, of an arm that has none yet."""
+        mean = self.posterior(state).mean
+        return np.where(np.isfinite(mean), mean, np.where(state.pulls, state.mean, -np.inf))
+
+    def _last(self, state: Counts, view: View) -> Bools:
+        """[R, 1]"""
+        return np.asarray(view.t == (state.public.horizon or 0) - 1)[:, None]
+
+
+def _waiting(posterior: Posterior, view: View) -> Bools:
+    """[R, 1] whether there are arms to be tried first."""
+    return np.asarray((np.isinf(posterior.mean) & view.legal).any(axis=1, keepdims=True))
+
+
+def _best(posterior: Posterior, legal: Bools) -> Floats:
+    """[R, K] probability of being best, above zero for all legal arms."""
+    return np.where(legal, np.maximum(best_probability(posterior, legal), 1e-300), 0.0)
+
+
+def challengers(best: Floats, leader: Ints) -> Floats:
+    """[R, K] probability of each arm of being the best of a draw in which the leader is not; 0 if it always is."""
+    rivals = best.copy()
+    rivals[np.arange(len(best)), leader] = 0.0
+    total = rivals.sum(axis=1, keepdims=True)
+    return rivals / np.where(total > 0, total, 1.0)

@@ -80,9 +80,9 @@ class RUCB(_Duelling):
 
     def _candidates(self, state: Wins, high: Floats) -> tuple[Bools, Bools]:
         """[R, K] arms that may beat all others, and the champion among them."""
-        candidates = (high >= 0.5).all(axis=2)
+        candidates = np.asarray((high >= 0.5).all(axis=2))
         alone = candidates.sum(axis=1, keepdims=True) == 1
-        return candidates, np.where(alone, candidates, state.champion & candidates)
+        return candidates, np.asarray(np.where(alone, candidates, state.champion & candidates))
 
     def act(self, state: Wins, view: View) -> tuple[Wins, Choice]:
         """Picks, and keeps the champion of this step."""

@@ -87,7 +87,7 @@ class ExploreThenCommit(Counting):
         return Explored.none(self, public, episodes, seed, first=np.zeros((len(episodes), public.n_arms), order="F"))
 
     def index(self, state: Counts, view: View) -> Floats:
-        """Arms with few pulls first; then the best early mean, of which the arm that was committed to has more pulls."""
+        """Arms with few pulls first; then the best early mean: of equals, the one that has more pulls."""
         assert isinstance(state, Explored)
         short = view.legal & (state.pulls < self.pulls)
         turn = np.where(short, -state.pulls.astype(np.float64), -np.inf)

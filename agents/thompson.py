@@ -86,7 +86,7 @@ class ThompsonSampling(Counting):
             assert isinstance(state, Moments)
             ready = n >= 3
             return student(np.where(ready, state.mean, np.inf), np.where(ready, state.squares, 0.0), np.maximum(n, 3))
-        variance = (state.public.noise_sd or 0.0) ** 2
+        variance = max(state.public.noise_sd or 0.0, 1e-9) ** 2
         if self.prior is None:
             return normal(np.where(n, state.mean, np.inf), np.sqrt(variance) * np.where(n, state.width, 0.0))
         precision = n / variance + 1 / self.prior[1] ** 2

@@ -1,9 +1,14 @@
 """Any world as a Gymnasium environment, and every preset by name: `icrl/BernoulliHard-v0` is `bernoulli-hard`.
 
-Importing this module registers them. Gymnasium imports it where an id names it:
+Importing this module registers them, and `import icrl` does so if Gymnasium was imported before:
 
-    gymnasium.make("icrl.envs.gym:icrl/BernoulliHard-v0", horizon=50)
-    gymnasium.make_vec("icrl.envs.gym:icrl/BernoulliHard-v0", num_envs=64)
+    import gymnasium
+    import icrl
+
+    gymnasium.make("icrl/BernoulliHard-v0", horizon=50)
+    gymnasium.make_vec("icrl/BernoulliHard-v0", num_envs=64)
+
+Elsewhere the id may name the module: `gymnasium.make("icrl.envs.gym:icrl/BernoulliHard-v0")`.
 
 Seed and episode index choose the luck as they do in `icrl.rollout`: the same choices are paid the same. An episode
 ends by truncation, since its horizon is a time limit. Neither observations nor infos hold truth (means, gaps, best

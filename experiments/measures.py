@@ -42,7 +42,7 @@ def simple_regret(runs: Episodes) -> Floats:
 
 
 def error(runs: Episodes) -> Floats:
-    """float[B]: 1 where the last choice names no best arm, NaN where that is unknown; its mean is the probability of error."""
+    """float[B]: 1 where the last choice names no best arm, NaN where that is unknown: its mean is how often it errs."""
     regret = simple_regret(runs)
     return np.where(np.isnan(regret), np.nan, regret > 0)
 

@@ -6,12 +6,25 @@ neither torch nor transformers.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from icrl import metrics
-    from icrl.agents import UCB, EpsilonGreedy, Greedy, LLMAgent, ThompsonSampling, Uniform, replay, rollout
+    from icrl import metrics, stats
+    from icrl.agents import (
+        UCB,
+        EpsilonGreedy,
+        Greedy,
+        LinThompsonSampling,
+        LinUCB,
+        LLMAgent,
+        ThompsonSampling,
+        Uniform,
+        recommend,
+        replay,
+        rollout,
+    )
     from icrl.envs import Bandit, Episodes, make
     from icrl.experiments import compare
     from icrl.models import load_model
@@ -19,7 +32,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _HOMES = {
-    "icrl.agents": ("UCB", "EpsilonGreedy", "Greedy", "LLMAgent", "ThompsonSampling", "Uniform", "replay", "rollout"),
+    "icrl.agents": (
+        *("UCB", "EpsilonGreedy", "Greedy", "LLMAgent", "LinThompsonSampling", "LinUCB", "ThompsonSampling", "Uniform"),
+        *("recommend", "replay", "rollout"),
+    ),
     "icrl.envs": ("Bandit", "Episodes", "make"),
     "icrl.experiments": ("compare",),
     "icrl.models": ("load_model",),
@@ -34,6 +50,8 @@ __all__ = [
     "EpsilonGreedy",
     "Greedy",
     "LLMAgent",
+    "LinThompsonSampling",
+    "LinUCB",
     "Prompt",
     "ThompsonSampling",
     "Uniform",
@@ -41,17 +59,23 @@ __all__ = [
     "load_model",
     "make",
     "metrics",
+    "recommend",
     "replay",
     "rollout",
+    "stats",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "metrics":
-        return import_module("icrl.metrics")
+    if name in ("metrics", "stats"):
+        return import_module(f"icrl.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'icrl' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+if "gymnasium" in sys.modules:  # it has no plugins: packages register their environments when they are imported
+    import_module("icrl.envs.gym")
 
 
 def __dir__() -> list[str]:

@@ -48,9 +48,11 @@ def looked(fakes, world, agent):
     return found
 
 
-@pytest.mark.parametrize(
-    "name", ["uniform", "epsilon-greedy", "ucb1", "thompson", "llm-turns", "llm-summary", "llm-retry"]
-)
+REACHED = ("Uniform", "EpsilonGreedy", "UCB", "ThompsonSampling", "EXP3", "mix-of-two")
+REACHED += ("llm-turns", "llm-summary", "llm-retry", "mixture", "corral", "prior")
+
+
+@pytest.mark.parametrize("name", REACHED)
 def test_no_truth_is_reachable(name, fakes, tokenizer, world):
     assert looked(fakes, world, fakes.agent(name, tokenizer)) == []
 
@@ -91,19 +93,15 @@ def test_the_search_finds_what_is_hidden(what, fakes, world):
 
 
 NAMES = (
-    "uniform",
-    "greedy",
-    "epsilon-greedy",
-    "ucb1",
-    "ucb-constant",
-    "thompson",
-    "llm-turns",
-    "llm-log",
-    "llm-summary",
+    *("Uniform", "Greedy", "EpsilonGreedy", "ExploreThenCommit", "Boltzmann", "WinStayLoseShift", "Stubborn"),
+    *("UCB", "ucb-constant", "KLUCB", "MOSS", "LCB", "EmpiricalMean", "ThompsonSampling", "EXP3", "Gittins"),
+    *("DiscountedUCB", "SlidingWindowUCB", "DiscountedThompson", "stating", "mix-of-two"),
+    *("llm-turns", "llm-log", "llm-summary", "llm-retry", "llm-resample"),
+    *("try-all", "epsilon-mix", "mixture", "corral", "prior"),
 )
 
 
-@pytest.mark.parametrize("name", [*NAMES, "llm-retry", "llm-resample"])
+@pytest.mark.parametrize("name", NAMES)
 def test_other_means_with_the_same_rewards_change_no_choice(name, fakes, tokenizer):
     agent = fakes.agent(name, tokenizer)
     one, other = (fakes.Table(n_arms=5, horizon=12, means=m) for m in (UniformMeans(), UniformMeans(low=0.4, high=0.5)))

@@ -191,4 +191,6 @@ def test_public_holds_no_truth():
         "noise_sd": 2.0,
         "slots": 1,
         "context_dim": 0,
+        "per_arm": False,
+        "variable": False,
     }

@@ -7,9 +7,35 @@ import numpy as np
 import pytest
 
 from icrl.agents.record import identity
-from icrl.envs import Bandit, Gap, Gaussian, Instances, NormalMeans, Outcome, Public, Truth, UniformMeans, View
+from icrl.envs import (
+    KINDS,
+    ActionSets,
+    Bandit,
+    BestArm,
+    BradleyTerry,
+    Contexts,
+    Drifting,
+    Dueling,
+    Gap,
+    Gaussian,
+    Instances,
+    Linear,
+    Matrix,
+    Mixture,
+    NormalMeans,
+    Outcome,
+    Part,
+    Public,
+    Switching,
+    Truth,
+    UniformMeans,
+    View,
+)
 from icrl.envs.movielens import MovieLens
-from icrl.envs.types import take
+from icrl.envs.types import put, take
+
+MEANS = {"n_arms": 4, "horizon": 12, "means": UniformMeans()}
+SETS = ActionSets(**MEANS, fewest=2, present=0.5)
 
 WORLDS = {
     "bernoulli": lambda fakes: Bandit(n_arms=3, horizon=12, means=Gap(best=0.7, gap=0.3)),
@@ -17,6 +43,29 @@ WORLDS = {
     "ending": lambda fakes: fakes.Ending(n_arms=3, horizon=12, means=UniformMeans()),
     "table": lambda fakes: fakes.Table(n_arms=3, horizon=12, means=UniformMeans()),
     "movielens": lambda fakes: MovieLens(n_arms=4, horizon=12, sd=0.5, text=True),
+    "best-arm": lambda fakes: BestArm(**MEANS),
+    "switching": lambda fakes: Switching(**MEANS, changes=3),
+    "drifting": lambda fakes: Drifting(**MEANS, drift=0.2),
+    "action-sets": lambda fakes: SETS,
+    "fewer-arms": lambda fakes: ActionSets(**MEANS, fewest=2),
+    "contexts": lambda fakes: Contexts(**MEANS),
+    "linear": lambda fakes: Linear(n_arms=4, horizon=12, dim=3, text=True),
+    "features": lambda fakes: Linear(n_arms=4, horizon=12, dim=2, shared=True, drawn="episode", text=True),
+    "dueling": lambda fakes: Dueling(n_arms=4, horizon=12, preferences=BradleyTerry(strengths=NormalMeans())),
+    "matrix": lambda fakes: Dueling(n_arms=2, horizon=12, preferences=Matrix(values=((0.5, 0.7), (0.3, 0.5)))),
+    "mixture": lambda fakes: Mixture(
+        parts=(
+            Part(weight=0.5, task=Bandit(n_arms=3, horizon=7, means=UniformMeans())),
+            Part(weight=0.2, task=SETS),
+            Part(weight=0.3, task=Switching(**MEANS, noise=Gaussian())),
+        )
+    ),
+    "mixed-features": lambda fakes: Mixture(
+        parts=(
+            Part(weight=0.5, task=Linear(n_arms=3, horizon=7, dim=2, shared=True, text=True)),
+            Part(weight=0.5, task=Linear(n_arms=4, horizon=12, dim=2, shared=True, drawn="task", text=True)),
+        )
+    ),
 }
 EPISODES = np.array([5, 300, 0, 77, 1, 512])
 
@@ -34,10 +83,10 @@ def walk(world, state, seed=0, steps=100, forfeits=False):
     found = []
     for _ in range(steps):
         view = world.view(state)
-        low = -1 if forfeits else 0
         rolls = [np.random.default_rng((seed, e, t)) for e, t in zip(view.episode, view.t, strict=True)]
-        arms = [r.integers(low, world.public.n_arms, world.public.slots) for r in rolls]
-        state, outcome, truth = world.step(state, np.array(arms))
+        there = [np.append(np.flatnonzero(legal), np.full(int(forfeits), -1)) for legal in view.legal]
+        arms = np.array([r.choice(known, world.public.slots) for r, known in zip(rolls, there, strict=True)])
+        state, outcome, truth = world.step(state, np.where((arms < 0).any(axis=1, keepdims=True), -1, arms))
         found.append((view.episode, copy.deepcopy(outcome), copy.deepcopy(truth)))
         over = outcome.terminated | outcome.truncated
         if over.all():
@@ -57,7 +106,25 @@ def by_episode(walked):
 
 
 def arrays_of(state):
-    return {f.name: getattr(state, f.name) for f in fields(state)}
+    """The arrays of a state, those of its parts included."""
+    found = {}
+    for f in fields(state):
+        value = getattr(state, f.name)
+        if isinstance(value, tuple):
+            found |= {f"{f.name}.{i}.{k}": v for i, part in enumerate(value) for k, v in arrays_of(part).items()}
+        else:
+            found[f.name] = value
+    return found
+
+
+def first_legal(world, state):
+    """An arm that is there, in every slot."""
+    return np.repeat(world.view(state).legal.argmax(axis=1)[:, None], world.public.slots, axis=1)
+
+
+def test_every_kind_is_tested_here(fakes):
+    kinds = {getattr(make(fakes), "kind", None) for make in WORLDS.values()}
+    assert kinds == set(KINDS)
 
 
 class TestContract:
@@ -81,10 +148,17 @@ class TestContract:
         assert isinstance(view, View)
         assert view.episode.tolist() == EPISODES.tolist() and view.t.tolist() == [0] * r and view.trial.shape == (r,)
         assert view.legal.shape == (r, k) and view.legal.dtype == np.bool_ and view.legal.any(axis=1).all()
+        public = world.public
+        assert view.legal.all() or public.variable
+        shape = (r, k, public.context_dim) if public.per_arm else (r, public.context_dim)
+        assert (view.context is None) == (public.context_dim == 0)
+        assert view.context is None or (view.context.shape == shape and np.isfinite(view.context).all())
+        assert view.obs is None or (len(view.obs) == r and all(isinstance(text, str) for text in view.obs))
 
     def test_a_step_has_the_declared_shapes(self, world):
         r = len(EPISODES)
-        state, outcome, truth = world.step(world.start(EPISODES, 0), np.zeros((r, world.public.slots), np.int64))
+        start = world.start(EPISODES, 0)
+        state, outcome, truth = world.step(start, first_legal(world, start))
         assert isinstance(outcome, Outcome) and isinstance(truth, Truth)
         assert outcome.reward.shape == (r,) and outcome.reward.dtype == np.float64
         assert outcome.terminated.shape == outcome.truncated.shape == (r,)
@@ -121,16 +195,17 @@ class TestContract:
     def test_a_copied_state_goes_on_identically(self, world):
         state = world.start(EPISODES, 0)
         for _ in range(2):
-            state, outcome, _ = world.step(state, np.ones((len(state.episode), world.public.slots), np.int64))
+            state, outcome, _ = world.step(state, first_legal(world, state))
             if (over := outcome.terminated | outcome.truncated).any():
                 state = take(state, ~over)
-        saved = type(state)(**{name: None if v is None else v.copy() for name, v in arrays_of(state).items()})
+        saved = copy.deepcopy(state)
         assert by_episode(walk(world, state)) == by_episode(walk(world, saved))
 
     def test_a_forfeited_step_pays_nothing(self, world):
-        arms = np.zeros((len(EPISODES), world.public.slots), np.int64)
+        start = world.start(EPISODES, 0)
+        arms = first_legal(world, start)
         arms[1] = -1
-        _, outcome, truth = world.step(world.start(EPISODES, 0), arms)
+        _, outcome, truth = world.step(start, arms)
         assert np.isnan(outcome.reward).tolist() == (arms[:, 0] < 0).tolist()
         assert np.isnan(truth.gap[1])
 
@@ -140,7 +215,23 @@ class TestContract:
         if instances.means is None:
             return
         assert instances.means.shape == (len(EPISODES), world.public.n_arms)
+        highest = np.nanmax(instances.means, axis=1)
         for arm in range(world.public.n_arms):
-            _, _, truth = world.step(world.start(EPISODES, 0), np.full((len(EPISODES), 1), arm))
-            assert np.allclose(truth.gap, instances.means.max(axis=1) - instances.means[:, arm])
-            assert np.allclose(instances.means[r, instances.best_arm], instances.means.max(axis=1))
+            start = world.start(EPISODES, 0)
+            view = world.view(start)
+            there = view.legal[:, arm]
+            assert np.isfinite(instances.means[there, arm]).all()
+            best = np.nanmax(np.where(view.legal, instances.means, -np.inf), axis=1)
+            arms = np.full((len(EPISODES), world.public.slots), arm)
+            _, _, truth = world.step(start, np.where(there[:, None], arms, -1))
+            assert np.allclose(truth.gap[there], (best - instances.means[:, arm])[there])
+        if instances.best_arm is not None:
+            assert np.allclose(instances.means[r, instances.best_arm], highest)
+
+    def test_a_row_can_be_put_into_another_batch(self, world):
+        """What Gymnasium's vector environments do when an episode ends."""
+        state, fresh = world.start(np.arange(4), 0), world.start(np.array([9]), 0)
+        state, _, _ = world.step(state, first_legal(world, state))
+        put(state, np.array([2]), fresh)
+        alone = by_episode(walk(world, world.start(np.array([9]), 0)))
+        assert by_episode(walk(world, take(state, np.array([2])))) == alone
