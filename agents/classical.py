@@ -153,6 +153,8 @@ def argmax(index: Floats, legal: Bools, dice: Dice) -> Ints:
     n_arms, small = index.shape[1], np.min_scalar_type(index.shape[1])
     arm: Ints = (best * np.arange(n_arms, dtype=small)).sum(axis=1, dtype=small).astype(np.int64)
     tied = best.sum(axis=1, dtype=small) > 1
+    if not tied.any():
+        return arm
     rows = np.flatnonzero(tied)
     arm[rows] = np.where(best[rows], dice.take(tied).uniform(n_arms), -1.0).argmax(axis=1)
     return arm
@@ -167,6 +169,7 @@ def ties(index: Floats, legal: Bools) -> Floats:
 
 def _best(index: Floats, legal: Bools) -> Bools:
     """[R, K] which legal arms have the highest index."""
+    index = np.asfortranarray(index)
     if legal.all():
         return np.asarray(index >= index.max(axis=1, keepdims=True) - _TIE)
     index = np.where(legal, index, -np.inf)

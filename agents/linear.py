@@ -58,12 +58,13 @@ class _Linear(Algorithm[Ridge]):
         at = (rows, np.zeros_like(arm) if state.public.per_arm else arm)
         root = state.root[at]
         p = (root @ x[:, :, None])[:, :, 0]
-        gain = (p[:, None] @ root)[:, 0]  # A^-1 x
+        gain = p[:, None] @ root  # (A^-1 x)', a row
         s = (p * p).sum(axis=1)
         off = outcome.reward[rows] - (state.weights[at] * x).sum(axis=1)
         shrink = (1 - 1 / np.sqrt(1 + s)) / np.where(s > 0, s, 1.0)
-        state.weights[at] += gain * (off / (1 + s))[:, None]
-        state.root[at] = root - p[:, :, None] * (shrink[:, None] * gain)[:, None]
+        state.weights[at] += gain[:, 0] * (off / (1 + s))[:, None]
+        root -= np.einsum("ri,rj->rij", p * shrink[:, None], gain[:, 0])
+        state.root[at] = root
         state.pulls[rows, arm] += 1
         return state
 

@@ -19,6 +19,7 @@ from icrl.envs.episodes import Episodes, join
 from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Public, View, take
 
 ROWS = 4096  # rows of classical agents that move together: enough to hide numpy's call costs, small enough for caches
+CONTEXT_ROWS = 512  # the same where agents keep matrices
 
 
 def play(
@@ -118,7 +119,7 @@ def rollout(
     agent.check(task.public)
     parts = [
         collect(agent, task, group, seed, _watched(play(agent, task, group, seed), on_step))
-        for group in batches(wanted, agent.block, batch)
+        for group in batches(wanted, agent.block, batch, task.public)
     ]
     found = np.concatenate([p.episode for p in parts])
     whole = join(parts) if len(parts) > 1 else parts[0]
@@ -151,14 +152,14 @@ def integer(name: str, value: Any, lowest: int) -> int:
     return int(value)
 
 
-def batches(wanted: Ints, block: int | None, batch: int) -> list[Ints]:
+def batches(wanted: Ints, block: int | None, batch: int, public: Public) -> list[Ints]:
     """Groups of episode indices that are played together; whole blocks, if the agent asks for them."""
     if block is not None and block < 1:
         raise ValueError(f"agent: its block must be None or at least 1, got {block}")
     if block is None:
         return [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
     blocks = np.unique(wanted // block)
-    at_once = max(1, ROWS // block)
+    at_once = max(1, (CONTEXT_ROWS if public.context_dim else ROWS) // block)
     groups = [blocks[i : i + at_once] for i in range(0, len(blocks), at_once)]
     return [(g[:, None] * block + np.arange(block)).ravel() for g in groups]
 

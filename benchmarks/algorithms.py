@@ -7,7 +7,13 @@ Run it from a checkout in which icrl is installed:
 Both sides play the same task (Bernoulli bandit, one arm 0.6, the others 0.4, T = 1000) in one process each, in turns:
 icrl, peer, icrl, peer, ... so that a busy machine slows both. Imports are not timed. The peer runs the way its users
 run it, `agent.in_context_learn(env, n_trajs)`, and also as the bare loop of `act`, `step` and `update`, which records
-nothing; the faster of the two counts. icrl's figure is a whole `rollout`, with its columns and the regret in them.
+nothing; the faster of the two counts. icrl's figure is a whole `rollout`, with its columns and the regret in them. The
+peer's LinUCB cannot be run by its own loops (its environments do not give what it needs), so there both sides are
+called by hand, `act` and `update`, on contexts and rewards made beforehand, which are not timed; icrl's whole rollout,
+which draws its own, stands beside it in the results.
+
+A second table is about icrl alone: the time of a step late in the episode over that of an early one, and the time per
+episode and step in a large batch over that in a small one.
 
 The peer needs an environment of its own, made on the first run (`--venv`): its declared dependencies are large
 (litellm, TensorFlow datasets) and not needed to play a bandit, so it is installed without them, and this script puts
@@ -26,6 +32,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -45,7 +52,10 @@ CASES = (  # agent, arms, ratio aimed at
     ("UCB", 20, 60),
     ("ThompsonSampling", 5, 200),
     ("ThompsonSampling", 20, 200),
+    ("LinUCB", 10, 100),
 )
+DIM = 10
+BATCHES = (256, 1024, 4096)
 
 
 def main() -> None:
@@ -65,9 +75,13 @@ def main() -> None:
         info = {"icrl": machine(), "peer": ask(peer, {"what": "machine"})}
         rows = [compare(peer, *case, options) for case in CASES]
     print(report(info, rows, options))
+    scaling = [growth(*case) for case in (("UCB", 5), ("ThompsonSampling", 5), ("LinUCB", 10))]
+    print(*(scaling_line(row) for row in scaling), sep="\n")
     settings = {"horizon": HORIZON, **{k: getattr(options, k) for k in ("repetitions", "episodes", "trajectories")}}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"machine": info, "settings": settings, "rows": rows}, indent=2) + "\n")
+    options.out.write_text(
+        json.dumps({"machine": info, "settings": settings, "rows": rows, "scaling": scaling}, indent=2) + "\n"
+    )
 
 
 def compare(
@@ -75,16 +89,18 @@ def compare(
 ) -> dict[str, Any]:
     """Times one agent at one number of arms on both sides, in turns."""
     task = {"what": "play", "agent": agent, "arms": arms}
+    paths = ("by hand",) if agent == "LinUCB" else PATHS
     play_icrl(agent, arms, 256, 0)
-    for path in PATHS:
+    for path in paths:
         ask(peer, task | {"path": path, "episodes": 1, "seed": 0})
-    runs: dict[str, list[tuple[float, float]]] = {side: [] for side in ("icrl", *PATHS)}
+    count = options.episodes // 4 if agent == "LinUCB" else options.episodes
+    runs: dict[str, list[tuple[float, float]]] = {side: [] for side in ("icrl", *paths)}
     for seed in range(1, options.repetitions + 1):
-        runs["icrl"].append(play_icrl(agent, arms, options.episodes, seed))
-        for path in PATHS:
+        runs["icrl"].append(play_icrl(agent, arms, count, seed))
+        for path in paths:
             runs[path].append(ask(peer, task | {"path": path, "episodes": options.trajectories, "seed": seed}))
     speed = {side: statistics.median(rate for rate, _ in timings) for side, timings in runs.items()}
-    faster = max(PATHS, key=speed.__getitem__)
+    faster = max(paths, key=speed.__getitem__)
     return {
         "agent": agent,
         "arms": arms,
@@ -105,7 +121,8 @@ def report(info: dict[str, Any], rows: list[dict[str, Any]], options: argparse.N
         f"{mine['cpu']}, {mine['cores']} cores; Python {mine['python']} and {theirs['python']}, "
         f"numpy {mine['numpy']} and {theirs['numpy']} (icrl and peer)",
         f"environment steps per second, T = {HORIZON}, medians of {options.repetitions} interleaved runs; "
-        f"episodes per run: icrl {options.episodes}, {PEER} {options.trajectories}; mean regret: icrl / peer",
+        f"episodes per run: icrl {options.episodes} (LinUCB a quarter), {PEER} {options.trajectories}; "
+        "mean regret: icrl / peer",
         "",
         f"{'agent':17} {'K':>3} {'icrl':>12} {'peer':>9} {'ratio':>7} {'target':>7}  {'regret':>16}  peer's path",
     ]
@@ -130,15 +147,72 @@ def machine() -> dict[str, Any]:
 
 def play_icrl(agent: str, arms: int, episodes: int, seed: int) -> tuple[float, float]:
     """Steps per second and mean regret of icrl."""
-    from icrl.agents import UCB, ThompsonSampling, rollout
-    from icrl.envs import make
+    from icrl.agents import rollout
 
-    task = make(f"evolve-bernoulli-k{arms}-hard")
-    player = UCB(alpha=0.5) if agent == "UCB" else ThompsonSampling()
+    player, task = side(agent, arms)
+    if agent == "LinUCB":
+        return linear_by_hand(player, task, episodes, seed)
     start = time.perf_counter()
     played = rollout(player, task, episodes=episodes, seed=seed)
     seconds = time.perf_counter() - start
     return played.arms.size / seconds, float(played.gap.sum(axis=1).mean())
+
+
+def linear_by_hand(player: Any, task: Any, episodes: int, seed: int) -> tuple[float, float]:
+    """The same of `act` and `update` alone, in groups of as many rows as `rollout` takes."""
+    from icrl.agents.rollout import CONTEXT_ROWS
+    from icrl.envs import Choice, Outcome, View
+
+    rng, r, seconds, regret = np.random.default_rng(seed), CONTEXT_ROWS, 0.0, 0.0
+    legal, none, groups = np.ones((r, task.n_arms), np.bool_), np.zeros(r, np.bool_), max(1, episodes // r)
+    for group in range(groups):
+        rows, zero = np.arange(group * r, (group + 1) * r), np.zeros(r, np.int64)
+        weights, state = rng.standard_normal((r, task.n_arms, DIM)), player.start(task.public, None, rows, seed)
+        for t in range(HORIZON):
+            context = rng.standard_normal((r, DIM))
+            means = (weights @ context[:, :, None])[:, :, 0]
+            rewards, view = means + 0.5 * rng.standard_normal(means.shape), View(rows, zero + t, zero, legal, context)
+            start = time.perf_counter()
+            state, choice = player.act(state, view)
+            arm = choice.arm[:, 0]
+            state = player.update(state, view, Choice(choice.arm), Outcome(rewards[np.arange(r), arm], none, none))
+            seconds += time.perf_counter() - start
+            regret += float((means.max(axis=1) - means[np.arange(r), arm]).sum())
+    return groups * r * HORIZON / seconds, regret / (groups * r)
+
+
+def side(agent: str, arms: int) -> tuple[Any, Any]:
+    """Agent and task of icrl."""
+    from icrl.agents import UCB, LinUCB, ThompsonSampling
+    from icrl.envs import Gaussian, Linear, make
+
+    if agent == "LinUCB":
+        return LinUCB(alpha=0.5), Linear(n_arms=arms, horizon=HORIZON, dim=DIM, noise=Gaussian(sd=0.5))
+    return UCB(alpha=0.5) if agent == "UCB" else ThompsonSampling(), make(f"evolve-bernoulli-k{arms}-hard")
+
+
+def growth(agent: str, arms: int) -> dict[str, Any]:
+    """How icrl's time per step grows with t, and per episode and step with the batch."""
+    from icrl.agents.rollout import play
+
+    player, task = side(agent, arms)
+    cost: dict[int, float] = {}
+    for rows in BATCHES:
+        stamps = [time.perf_counter()]
+        for _ in play(player, task, np.arange(rows), 0):
+            stamps.append(time.perf_counter())
+        steps = np.diff(stamps)
+        early, late = np.median(steps[50:150]), np.median(steps[-100:])
+        cost[rows] = float(np.median(steps[50:])) / rows
+    found = {"agent": agent, "arms": arms, "late / early": float(late / early)}
+    return found | {"steps": "of a whole rollout", "seconds per row and step": cost}
+
+
+def scaling_line(row: dict[str, Any]) -> str:
+    """One line of the second table."""
+    cost = row["seconds per row and step"]
+    per_row = ", ".join(f"B={b}: {1e9 * c:,.0f} ns" for b, c in cost.items())
+    return f"{row['agent']:17} {row['arms']:3}  t=900..1000 / t=50..150: {row['late / early']:.2f}; per row: {per_row}"
 
 
 def start_peer(venv: Path) -> subprocess.Popen[str]:
@@ -175,6 +249,10 @@ def serve_peer() -> None:
             print(json.dumps(machine()), flush=True)
             continue
         agent = getattr(classics, f"{request['agent']}Agent")
+        if request["agent"] == "LinUCB":
+            print(json.dumps(play_linear(agent, importlib.import_module("banditbench.tasks.types").State, request)))
+            sys.stdout.flush()
+            continue
         print(json.dumps(play_peer(agent, mab.BernoulliBandit, request)), flush=True)
 
 
@@ -203,6 +281,25 @@ def play_peer(agent_type: Any, bandit: Any, request: dict[str, Any]) -> tuple[fl
     steps = [step for history in histories for step in history]
     regret = sum(0.6 - step.expected_reward for step in steps)
     return len(steps) / seconds, regret / len(episodes)
+
+
+def play_linear(agent_type: Any, state_type: Any, request: dict[str, Any]) -> tuple[float, float]:
+    """The same for the peer's LinUCB, by hand."""
+    rng, arms = np.random.default_rng(request["seed"]), request["arms"]
+    np.random.seed(request["seed"])  # noqa: NPY002  # as above
+    agent, seconds, regret = agent_type(SimpleNamespace(num_arms=arms, horizon=HORIZON, feature_dim=DIM)), 0.0, 0.0
+    for _ in range(request["episodes"]):
+        weights, contexts = rng.standard_normal((arms, DIM)), rng.standard_normal((HORIZON, DIM))
+        means, noise = contexts @ weights.T, 0.5 * rng.standard_normal((HORIZON, arms))
+        states = [state_type(feature=context, index=None) for context in contexts]
+        agent.reset()
+        start = time.perf_counter()
+        for t, state in enumerate(states):
+            arm = agent.act(state)
+            agent.update(state, arm, means[t, arm] + noise[t, arm], {})
+            regret += means[t].max() - means[t, arm]
+        seconds += time.perf_counter() - start
+    return request["episodes"] * HORIZON / seconds, regret / request["episodes"]
 
 
 if __name__ == "__main__":

@@ -93,7 +93,15 @@ def page(
     text += [
         f"| {c.source} | {c.what} | {c.n:,} | {c.ours} | {c.theirs} | {'yes' if c.agrees else 'NO'} |" for c in found
     ]
-    text += ["", "## Every algorithm on every task that it can play", "", TABLES.format(n=episodes, t=LONGEST), ""]
+    text += [
+        "",
+        REMARKS,
+        "",
+        "## Every algorithm on every task that it can play",
+        "",
+        TABLES.format(n=episodes, t=LONGEST),
+        "",
+    ]
     for family, rows in tables.items():
         names = FAMILIES[family]
         heads = [f"{n}, T = {task_of(n).public.horizon}" for n in names]
@@ -107,6 +115,9 @@ def page(
 INTRODUCTION = """This page is written by `python benchmarks/conformance.py`, which also writes
 `benchmarks/results/conformance.json`. Regrets are pseudo-regrets unless said otherwise; N is the number of episodes,
 ± a standard error. "Theirs" is a published number, a number measured by running published code, or a bound."""
+REMARKS = """Lai and Robbins: slopes from T = 3,000 to 30,000. KL-UCB pulls a bad arm ln T / KL times plus a term of the
+order of sqrt(ln T), whose slope has not died away at these T unless the gap is large: the smaller the gap, the more
+its slope exceeds the constant. The published epsilon-greedy starts from means of 0 instead of trying each arm."""
 TABLES = """Final pseudo-regret, for `best-arm` the simple regret, for duels the strong regret, over {n:,} episodes (256
 for `MostLikelyBest`); horizons above {t} are cut. All algorithms have their default settings, and meet the same luck.
 `LCB` and `EmpiricalMean` are made for logs and stand here for completeness; algorithms that read no contexts play

@@ -94,8 +94,8 @@ class Linear(Spec):
 
     def step(self, state: ContextState, arm: Ints) -> tuple[ContextState, Outcome, Truth]:
         """One pull per row; then the next context comes."""
-        contexts = state.context if self.shared else state.context[:, None]
-        means = (contexts * state.weights).sum(axis=2)
+        pairs = (state.context, state.weights[:, 0]) if self.shared else (state.weights, state.context)
+        means = (pairs[0] @ pairs[1][:, :, None])[:, :, 0]
         reward, gap = pull(self.noise, means, means.max(axis=1), state.luck, arm)
         best = means.argmax(axis=1)[:, None]
         state = replace(state, t=state.t + 1)

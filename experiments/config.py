@@ -197,8 +197,18 @@ def imported(path: str, where: str) -> Any:
         raise ValueError(f"{where}: cannot import {path!r}: {error}") from error
 
 
-def presets() -> list[tuple[str, int, int | None, str]]:
-    """Name, arms, horizon and meaning of each preset."""
-    return [
-        (name, task.public.n_arms, task.public.horizon, meaning) for name, (task, meaning) in sorted(PRESETS.items())
-    ]
+def algorithms(task: str | None = None) -> list[tuple[str, str]]:
+    """Name and meaning of each algorithm that comes with icrl, or of those that can play a preset.
+
+    Raises:
+        ValueError: There is no such preset.
+    """
+    public = None if task is None else make(task).public
+    able = [kind for kind in ALGORITHMS.values() if public is None or kind().refuses(public) is None]
+    return [(kind.__name__, (inspect.getdoc(kind) or "").splitlines()[0]) for kind in able]
+
+
+def presets() -> list[tuple[str, str, int, int | None, str]]:
+    """Name, kind, arms, horizon and meaning of each preset."""
+    known = [(name, task.public, meaning) for name, (task, meaning) in sorted(PRESETS.items())]
+    return [(name, public.kind, public.n_arms, public.horizon, meaning) for name, public, meaning in known]

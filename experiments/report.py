@@ -111,7 +111,7 @@ def render(runs: Mapping[str, Episodes], title: str, settings: Mapping[str, str]
         first=next(iter(runs.values())),
         task=describe(next(iter(runs.values()))),
         lines=lines,
-        heads=HEADS,
+        heads=heads(next(iter(runs.values()))),
         cells=_cells(table),
         paired=_paired(table),
         curves=curves,
@@ -122,15 +122,36 @@ def render(runs: Mapping[str, Episodes], title: str, settings: Mapping[str, str]
     )
 
 
+def heads(runs: Episodes) -> dict[str, Head]:
+    """The columns, in the words of the task."""
+    if runs.public.kind == "best-arm":
+        meaning = "the best mean minus that of the last choice, which alone counts; low is good."
+        return HEADS | {"regret": Head("Simple regret", -1, meaning)}
+    if runs.public.slots > 1:
+        meaning = "sum over the episode of the gap of both arms on average (strong regret); low is good."
+        return HEADS | {"regret": Head("Strong regret", -1, meaning)}
+    return HEADS
+
+
+_KINDS = {
+    "bandit": "bandit",
+    "moving": "bandit with changing means",
+    "contextual": "contextual bandit",
+    "dueling": "dueling bandit",
+    "best-arm": "search for the best arm",
+}
+
+
 def describe(runs: Episodes) -> str:
     """The task in words, as far as its record tells."""
     public = runs.public
     noise = f" (standard deviation {public.noise_sd:g})" if public.noise_sd is not None else ""
-    words = f"A {public.kind} with {public.n_arms} arms and {public.reward.capitalize()} rewards{noise}; "
+    words = f"A {_KINDS.get(public.kind, public.kind)} with {public.n_arms} arms and {public.reward.capitalize()} rewards{noise}; "
     words += f"an episode has {public.horizon or f'at most {runs.horizon}'} steps."
-    if runs.means is None or runs.means.shape[1] < 2:
+    if runs.means is None or runs.means.shape[1] < 2 or public.slots > 1:
         return words
-    second, best = np.sort(runs.means, axis=1)[:, -2:].mean(axis=0)
+    known = np.where(np.isnan(runs.means), -np.inf, runs.means)
+    second, best = np.sort(known, axis=1)[:, -2:].mean(axis=0)
     return f"{words} On average over the episodes, the best mean is {best:.3g}, the second best {second:.3g}."
 
 

@@ -57,6 +57,10 @@ def run(experiment: Experiment, out: str | Path, watch: Watch | None = None) -> 
     for name, agent in players.items():
         agent.check(task.public)
         _recognisable(f"agents.{name}", agent)
+        if agent.block is None and task.public.slots > 1:
+            raise ValueError(
+                f"agents.{name}: of agents that play no blocks a folder keeps one arm per step, not a pair"
+            )
     _recognisable("task", task)
     with Store.create(out, experiment.model_dump(mode="json"), versions(), identity(task)) as store:
         for name, agent in players.items():
@@ -90,7 +94,7 @@ def _play(store: Store, name: str, agent: AnyAgent, task: AnyWorld, experiment: 
     watch(name, sum(n for n, _ in begun.values()), 0)
     if agent.block is not None:
         left = wanted[[e not in begun for e in wanted.tolist()]]
-        for group in batches(left, agent.block, experiment.batch):
+        for group in batches(left, agent.block, experiment.batch, task.public):
             played = collect(agent, task, group, experiment.seed, play(agent, task, group, experiment.seed))
             new = played.take(np.isin(played.episode, left))
             store.add_episodes(name, new)
@@ -99,7 +103,7 @@ def _play(store: Store, name: str, agent: AnyAgent, task: AnyWorld, experiment: 
     at = np.array([begun.get(e, (0, False))[0] for e in wanted.tolist()])
     over = np.array([begun.get(e, (0, False))[1] for e in wanted.tolist()])
     for length in np.unique(at[~over])[::-1]:
-        for group in batches(wanted[~over & (at == length)], None, experiment.batch):
+        for group in batches(wanted[~over & (at == length)], None, experiment.batch, task.public):
             _continue(store, name, agent, task, experiment.seed, group, int(length), watch)
 
 

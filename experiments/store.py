@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS steps (
     PRIMARY KEY (agent, episode, t)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS episodes (
-    agent TEXT, episode INTEGER, ended INTEGER NOT NULL, arms BLOB, rewards BLOB, gap BLOB,
+    agent TEXT, episode INTEGER, ended INTEGER NOT NULL, arms BLOB, rewards BLOB, gap BLOB, probs BLOB,
     PRIMARY KEY (agent, episode)
 ) WITHOUT ROWID;
 """
@@ -197,10 +197,11 @@ class Store:
         ended = np.where(over, TERMINATED, TRUNCATED).tolist()
         rows = []
         for b, (episode, length) in enumerate(zip(played.episode.tolist(), played.lengths.tolist(), strict=True)):
-            blobs = (np.ascontiguousarray(c[b, :length]).tobytes() for c in (played.arms, played.rewards, played.gap))
+            columns = (played.arms, played.rewards, played.gap, played.probs)
+            blobs = (None if c is None else np.ascontiguousarray(c[b, :length]).tobytes() for c in columns)
             rows.append((agent, episode, ended[b], *blobs))
         self.db.execute("BEGIN")
-        self.db.executemany("INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self.db.executemany("INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         self.db.execute("COMMIT")
 
     def progress(self, agent: str) -> dict[int, tuple[int, bool]]:
@@ -219,7 +220,7 @@ class Store:
         row_of = {e: b for b, e in enumerate(episodes.tolist())}
         found = self._among("steps", agent, episodes)
         if not found:
-            return self._whole(self._among("episodes", agent, episodes), row_of, slots)
+            return self._whole(self._among("episodes", agent, episodes), row_of, n_arms, slots)
         _, e, t, arm, reward, gap, ended, probs, mass, text, failed, *usage, ids = zip(*found, strict=True)
         at = (np.array([row_of[x] for x in e]), np.array(t))
         shape = (len(episodes), int(at[1].max()) + 1)
@@ -245,21 +246,26 @@ class Store:
         return self.db.execute(query, (agent, json.dumps(episodes.tolist()))).fetchall()
 
     @staticmethod
-    def _whole(rows: list[tuple[Any, ...]], row_of: Mapping[int, int], slots: int) -> dict[str, Any]:
+    def _whole(rows: list[tuple[Any, ...]], row_of: Mapping[int, int], n_arms: int, slots: int) -> dict[str, Any]:
         """The same for an agent whose episodes are stored whole."""
         rows = sorted(rows, key=lambda row: row_of[row[1]])
         lengths = np.array([len(row[4]) // 8 for row in rows])
         pair = (slots,) if slots > 1 else ()
         at = np.nonzero(np.arange(lengths.max(initial=0)) < lengths[:, None])
         shape = (len(rows), int(lengths.max(initial=0)))
-        arms, rewards, gap = (b"".join(column) for column in list(zip(*rows, strict=True))[3:])
-        return {
+        *blobs, probs = list(zip(*rows, strict=True))[3:]
+        arms, rewards, gap = (b"".join(column) for column in blobs)
+        columns = {
             "arms": _filled((*shape, *pair), at, np.frombuffer(arms, np.int64).reshape(-1, *pair), np.int64),
             "rewards": _filled(shape, at, np.frombuffer(rewards), np.float64),
             "gap": _filled(shape, at, np.frombuffer(gap), np.float64),
             "lengths": lengths,
             "terminated": np.array([row[2] == TERMINATED for row in rows]),
         }
+        if _some(probs):
+            flat = np.frombuffer(b"".join(probs)).reshape(-1, *pair, n_arms)
+            columns["probs"] = _filled((*shape, *pair, n_arms), at, flat, np.float64)
+        return columns
 
 
 def _some(values: Sequence[Any]) -> bool:

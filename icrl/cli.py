@@ -1,4 +1,4 @@
-"""The command line: `icrl run`, `icrl report`, `icrl envs`, `icrl doctor`."""
+"""The command line: `icrl run`, `icrl report`, `icrl envs`, `icrl agents`, `icrl doctor`."""
 
 from __future__ import annotations
 
@@ -141,9 +141,22 @@ def envs() -> None:
     """List the tasks that `icrl.make` and experiment files know by name."""
     from icrl.experiments.config import presets
 
-    table = Table("name", "arms", "horizon", "what it is")
-    for name, arms, horizon, meaning in presets():
-        table.add_row(name, str(arms), str(horizon), meaning)
+    table = Table("name", "kind", "arms", "horizon", "what it is")
+    for name, kind, arms, horizon, meaning in presets():
+        table.add_row(name, kind, str(arms), str(horizon), meaning)
+    console.print(table)
+
+
+@app.command()
+def agents(
+    task: Annotated[str | None, typer.Argument(help="A task's name: only algorithms that can play it.")] = None,
+) -> None:
+    """List the algorithms that experiment files know by name."""
+    from icrl.experiments.config import algorithms
+
+    table = Table("name", "what it does")
+    for name, meaning in algorithms(task):
+        table.add_row(name, escape(meaning))
     console.print(table)
 
 

@@ -41,17 +41,18 @@ class TestTies:
 @pytest.mark.parametrize("n_arms", [2, 3, 200, 300])  # beyond 255 the sums need wider integers
 def test_argmax_against_a_loop(n_arms):
     rng = np.random.default_rng(n_arms)
-    index = rng.integers(0, max(3, n_arms // 2), (500, n_arms)).astype(float)
+    index = rng.integers(0, max(3, n_arms // 2), (100, n_arms)).astype(float)
     index[rng.random(index.shape) < 0.05] = np.inf
     index[rng.random(index.shape) < 0.05] = -np.inf
     legal = rng.random(index.shape) < 0.8
     legal[~legal.any(axis=1)] = True
     for allowed in (legal, np.ones_like(legal)):
-        arms = argmax(index, allowed, Dice.of("argmax", np.arange(500), 0))
+        arms = argmax(index, allowed, Dice.of("argmax", np.arange(100), 0))
         policy = ties(index, allowed)
-        for row in range(500):
-            there = np.flatnonzero(allowed[row])
-            best = [k for k in there if index[row, k] == max(index[row, there])]
+        for row in range(100):
+            there = np.flatnonzero(allowed[row]).tolist()
+            highest = max(index[row, there].tolist())
+            best = [k for k in there if index[row, k] == highest]
             assert arms[row] in best
             expected = np.zeros(n_arms)
             expected[best] = 1 / len(best)
