@@ -13,7 +13,7 @@ from icrl.experiments.store import Store
 KINDS = {
     "linear": ("{preset: linear, horizon: 20}", "{a: LinUCB, b: {type: Stating, algorithm: LinThompsonSampling}}"),
     "features": ("{preset: lin-bai-mei, horizon: 20}", "{a: LinUCB, b: UCB}"),
-    "duels": ("{preset: dueling, horizon: 20}", "{a: RUCB, b: DoubleThompson}"),
+    "duels": ("{preset: dueling, horizon: 20}", "{a: RUCB, b: {type: Stating, algorithm: DoubleThompson, draws: 20}}"),
     "sets": (
         "{kind: action-sets, n_arms: 5, horizon: 20, means: {kind: uniform}, present: 0.5}",
         "{a: UCB, b: Greedy}",
@@ -39,9 +39,8 @@ def test_a_folder_holds_what_was_played(experiment, tmp_path):
     found = run(experiment, tmp_path)
     for name, runs in found.items():
         played = rollout(experiment.build_agent(name), experiment.build_task(), episodes=40)
-        kept = set(played.columns()) - {"probs"}  # of algorithms a folder keeps what they did
-        assert set(runs.columns()) == kept
-        for column in kept:
+        assert set(runs.columns()) == set(played.columns())
+        for column in played.columns():
             expected = played.columns()[column]
             width = runs.columns()[column].shape[1:2] if expected.ndim > 1 else ()
             np.testing.assert_array_equal(runs.columns()[column], expected[(slice(None), *map(slice, width))])
@@ -61,7 +60,7 @@ def test_it_is_compared_and_reported(experiment, tmp_path):
 
 HYBRIDS = {
     "try-all": "{type: TryAll, agent: {model: pocket, prompt: {labels: [red, blue, green, yellow, orange]}}}",
-    "mixture": "{type: Mixture, llm: {model: pocket}, algorithm: ThompsonSampling, schedule: {first: 1, last: 0, steps: 6}}",
+    "mixture": "{type: Mixture, llm: {model: pocket}, algorithm: UCB, schedule: {first: 1, last: 0, steps: 6}}",
     "corral": "{type: Corral, llm: {model: pocket}, algorithm: {type: TryAll, agent: UCB}, budget: 4}",
     "prior": "{type: PriorThompson, llm: {model: pocket}, strength: 3.0}",
 }
@@ -102,7 +101,7 @@ def test_a_hybrid_continues_where_it_stopped(name, tmp_path):
         ("{type: TryAll, agent: Nobody}", "agents.a.agent: unknown algorithm 'Nobody'"),
         (
             "{type: Mixture, llm: UCB, algorithm: UCB, shedule: 1}",
-            "agents.a: unknown key 'shedule', did you mean 'schedule'",
+            "unknown key 'shedule', did you mean 'schedule'",
         ),
         ("{type: Corral, llm: UCB, algorithm: {type: UCB, c: -1}}", "agents.a.algorithm"),
         ("TryAl", "unknown algorithm 'TryAl', did you mean 'TryAll'"),
