@@ -76,7 +76,8 @@ class KLUCB(Counting):
         log = np.log(np.maximum(view.t, 1 + 1e-12))  # above zero, so that 0 * inf is never met
         level = (log + self.c * np.log(np.maximum(log, 1)))[:, None] * state.width**2
         if state.public.reward == "gaussian":
-            return state.mean + (state.public.noise_sd or 0.0) * np.sqrt(2 * level)
+            sd = state.public.noise_sd or 1e-9  # rewards without noise: above zero, for the same reason
+            return state.mean + sd * np.sqrt(2 * level)
         known = np.where(np.isinf(level), 0.0, level)
         return np.where(np.isinf(state.width), np.inf, upper(state.mean, known))
 

@@ -184,6 +184,7 @@ def label_mass(runs: Episodes) -> Floats:
 
 def action_entropy(runs: Episodes) -> Floats:
     """float[B, T] in nats, at most ln K: entropy of the policy after temperature; NaN past the end."""
+    _arms(runs)
     probs = _need(runs, "probs")
     return np.stack([entr(probs[:, t]).sum(axis=-1) for t in range(runs.horizon)], axis=1)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -129,6 +133,19 @@ def by_hash(query: Query) -> str:
 
 # ---------------------------------------------------------------------------------------------------------- agents
 
+
+@cache
+def documented() -> dict[str, Any]:
+    """What docs/extending.md defines."""
+    page = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "icrl_documented"}
+    sys.modules["icrl_documented"] = ModuleType("icrl_documented")  # pydantic looks up the names that classes use
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(block, names)  # our own page
+        vars(sys.modules["icrl_documented"]).update(names)
+    return names
+
+
 CLASSICAL: dict[str, Any] = {name: algorithm() for name, algorithm in ALGORITHMS.items()} | {
     "epsilon-often": EpsilonGreedy(epsilon=0.2),
     "epsilon-decaying": EpsilonGreedy(epsilon=1.0, decay=3.0),
@@ -137,6 +154,7 @@ CLASSICAL: dict[str, Any] = {name: algorithm() for name, algorithm in ALGORITHMS
     "thompson-unknown": ThompsonSampling(variance="unknown"),
     "thompson-prior": ThompsonSampling(prior=(0.5, 0.3)),
     "stubborn-less": Stubborn(stay=0.8),
+    "documented": documented()["BayesUCB"](),
     "stating": Stating(EpsilonGreedy(epsilon=0.3)),
     "try-all-ucb": TryAll(ThompsonSampling()),
     "mix-of-two": Mixture(UCB(), TryAll(ThompsonSampling()), Schedule(0.8, 0.2, 10)),

@@ -63,7 +63,7 @@ NAMES = (
     *("DiscountedUCB", "SlidingWindowUCB", "DiscountedThompson", "LinUCB", "LinThompsonSampling"),
     *("RUCB", "DoubleThompson", "SuccessiveHalving", "TopTwoThompson", "LCB", "EmpiricalMean"),
     *("epsilon-often", "epsilon-decaying", "ucb-half", "ucb-constant", "thompson-unknown", "thompson-prior"),
-    *("stubborn-less", "stating", "try-all-ucb", "mix-of-two"),
+    *("stubborn-less", "documented", "stating", "try-all-ucb", "mix-of-two"),
     *("llm-turns", "llm-log", "llm-summary", "llm-retry", "llm-resample", "llm-forfeit"),
     *("try-all", "try-all-free", "epsilon-mix", "mixture", "mixture-free", "corral", "prior"),
 )
