@@ -97,8 +97,7 @@ class RUCB(_Duelling):
         others = candidates & ~champion
         crowned, contested = (arms.any(axis=1, keepdims=True) for arms in (champion, others))
         half = dice.uniform(1) < 0.5
-        pool = np.where(crowned & (half | ~contested), champion, others)
-        pool = np.where(candidates.any(axis=1, keepdims=True), pool, True)
+        pool = np.where(crowned & (half | ~contested), champion, others)  # if there is none, all arms tie
         first = argmax(pool.astype(np.float64), view.legal, dice)
         rows = np.arange(len(first))
         against = high[rows, :, first]

@@ -170,7 +170,7 @@ class TestTopTwo:
 
     def test_it_errs_less_than_equal_shares(self):
         game = task(6, 240, means=Fixed(values=(0.6, 0.45, 0.3, 0.3, 0.2, 0.2)), noise=Gaussian(sd=0.5))
-        ours, equal = (errors(a, game, 1024) for a in (TopTwoThompson(), ExploreThenCommit(pulls=40)))
+        ours, equal = (errors(a, game, 512) for a in (TopTwoThompson(), ExploreThenCommit(pulls=40)))
         better, worse = (equal & ~ours).sum(), (ours & ~equal).sum()
         assert stats.binomtest(int(better), int(better + worse), alternative="greater").pvalue < 1e-3
 

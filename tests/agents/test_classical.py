@@ -38,12 +38,13 @@ class TestTies:
         assert stats.chisquare(np.bincount(tied, minlength=4)).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("n_arms", [2, 3, 200, 300])  # beyond 255 the sums need wider integers
+@pytest.mark.parametrize("n_arms", [2, 3, 257, 300])  # beyond 255 the sums need wider integers
 def test_argmax_against_a_loop(n_arms):
     rng = np.random.default_rng(n_arms)
     index = rng.integers(0, max(3, n_arms // 2), (100, n_arms)).astype(float)
     index[rng.random(index.shape) < 0.05] = np.inf
     index[rng.random(index.shape) < 0.05] = -np.inf
+    index[:40], index[40] = rng.random((40, n_arms)), 0.0  # no ties; nothing but ties
     legal = rng.random(index.shape) < 0.8
     legal[~legal.any(axis=1)] = True
     for allowed in (legal, np.ones_like(legal)):

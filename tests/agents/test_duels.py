@@ -74,7 +74,7 @@ def double(wins, t, rng, draws=20_000):
 
 
 def tables():
-    """(wins, round, champion): none, a clear winner, a circle, a near tie, and drawn ones."""
+    """(wins, round, champion): none, a clear winner, a circle, near ties, and drawn ones."""
     rng = np.random.default_rng(1)
     yield np.zeros((K, K)), 1, None
     yield np.array([[0, 50, 45, 60], [0, 0, 30, 9], [1, 20, 0, 9], [2, 9, 9, 0]]), 240, None
@@ -82,6 +82,7 @@ def tables():
     yield np.array([[0, 6, 5, 7], [5, 0, 6, 8], [5, 6, 0, 7], [1, 1, 2, 0]]), 60, 0
     yield np.array([[0, 6, 5, 7], [5, 0, 6, 8], [5, 6, 0, 7], [1, 1, 2, 0]]), 60, 3
     yield np.array([[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]), 2, None
+    yield np.ones((K, K)) - np.eye(K), 1, None  # all ties, with an arm itself too
     for n in (2, 5, 20, 80):
         wins = rng.integers(0, n, (K, K)) * (1 - np.eye(K))
         yield wins, int(wins.sum()) + 1, int(rng.integers(K))
@@ -94,7 +95,7 @@ def agree(counts, expected):
     return cells.sum() == 1 or stats.chisquare(counts[cells], expected[cells] * counts.sum()).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("case", range(10))
+@pytest.mark.parametrize("case", range(11))
 def test_rucb_picks_by_its_box(case):
     wins, t, champion = list(tables())[case]
     expected = rucb(wins, t, champion)
@@ -109,7 +110,7 @@ def test_rucb_picks_by_its_box(case):
     assert np.flatnonzero(state.champion[0]).tolist() == kept
 
 
-@pytest.mark.parametrize("case", range(10))
+@pytest.mark.parametrize("case", range(11))
 def test_double_thompson_picks_by_its_box(case):
     wins, t, _ = list(tables())[case]
     expected = double(wins, t, np.random.default_rng(case))
