@@ -18,7 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 app = typer.Typer(
     help="In-context reinforcement learning with language-model agents.",
@@ -141,7 +141,7 @@ def envs() -> None:
     """List the tasks that `icrl.make` and experiment files know by name."""
     from icrl.experiments.config import presets
 
-    table = Table("name", "kind", "arms", "horizon", "what it is")
+    table = Table(Column("name", no_wrap=True), "kind", "arms", "horizon", "what it is")
     for name, kind, arms, horizon, meaning in presets():
         table.add_row(name, kind, str(arms), str(horizon), meaning)
     console.print(table)
@@ -154,7 +154,7 @@ def agents(
     """List the algorithms that experiment files know by name."""
     from icrl.experiments.config import algorithms
 
-    table = Table("name", "what it does")
+    table = Table(Column("name", no_wrap=True), "what it does")
     for name, meaning in algorithms(task):
         table.add_row(name, escape(meaning))
     console.print(table)

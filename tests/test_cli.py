@@ -76,7 +76,9 @@ def test_a_model_that_is_not_there(tmp_path):
 def test_interruption_keeps_what_is_finished(tmp_path):
     (tmp_path / "plan.yaml").write_text("task: bernoulli-hard\nepisodes: 64\nagents: {pocket: {model: pocket}}")
     command = [sys.executable, "-m", "icrl", "run", "plan.yaml", "--out", "run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeding
+    )
     while not steps(tmp_path / "run" / "run.sqlite"):
         assert process.poll() is None
         time.sleep(0.02)
@@ -85,6 +87,11 @@ def test_interruption_keeps_what_is_finished(tmp_path):
     assert process.returncode == 130
     assert "What is finished is kept" in said
     assert steps(tmp_path / "run" / "run.sqlite") % 64 == 0  # whole lockstep steps
+
+
+def heeding():
+    """Under nohup, and behind a shell's &, a process is born deaf to interruptions."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def steps(file):

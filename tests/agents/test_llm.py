@@ -80,7 +80,7 @@ class TestWindow:
 
     @pytest.mark.parametrize("fields", [{"slots": 2}, {"context_dim": 3}])
     def test_tasks_that_cannot_be_told(self, fields, fakes, tokenizer):
-        with pytest.raises(ValueError, match="task: prompts can tell one choice per step and no contexts"):
+        with pytest.raises(ValueError, match="task: prompts tell of stationary bandits"):
             LLMAgent(fakes.FakeModel(tokenizer)).check(Public("other", 5, 8, "bernoulli", **fields))
 
 
