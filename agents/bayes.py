@@ -15,7 +15,7 @@ from icrl.agents.classical import CONFIG, Counting, Counts
 from icrl.envs.types import Floats, Public, View
 
 LONGEST = 100  # the table of decisions has (horizon + 1)^4 bytes
-_TABLE = 300  # pulls of an arm beyond which its Gittins index is taken to be its posterior mean
+_TABLE = 300  # pulls of an arm beyond which its bonus is taken to fall as 1 / pulls
 _GRID = 400
 
 
@@ -101,14 +101,14 @@ class Gittins(Counting):
     def index(self, state: Counts, view: View) -> Floats:
         """The index of each arm's wins and losses."""
         wins = np.rint(state.mean * state.pulls).astype(np.int64)
-        losses = state.pulls - wins
         table = gittins(self.discount)
         known = state.pulls < len(table)
-        return np.where(
-            known,
-            table[np.where(known, wins, 0), np.where(known, losses, 0)],
-            (wins + 1) / (state.pulls + 2),
-        )
+        far = np.where(known, 1.0, (len(table) - 1) / np.maximum(state.pulls, 1))
+        near = np.minimum(np.rint(wins * far).astype(np.int64), len(table) - 1)  # the same share of wins, in the table
+        n = np.where(known, state.pulls, len(table) - 1)
+        bonus = table[near, n - near] - (near + 1) / (n + 2)
+        index: Floats = (wins + 1) / (state.pulls + 2) + far * bonus
+        return index
 
 
 @cache

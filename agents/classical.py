@@ -18,7 +18,7 @@ from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public,
 
 CONFIG = ConfigDict(extra="forbid")
 DRAWS = 1000
-_TIE = 1e-9  # indices closer than this are a tie
+_TIE = 1e-9  # indices closer than this, as a share of the highest one, are a tie
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,10 @@ class Algorithm(Generic[S]):
             draws: For algorithms whose policy is known by Monte Carlo only.
         """
         return ties(self.index(state, view), view.legal)[:, None]
+
+    def exact(self, public: Public) -> bool:
+        """Whether `policy` needs no Monte Carlo on such a task."""
+        return True
 
     def advise(self, state: S, view: View) -> Mapping[str, Floats]:
         """Numbers [R, K] behind the next choice, by name: see `icrl.prompts.Adviser`."""
@@ -171,9 +175,14 @@ def _best(index: Floats, legal: Bools) -> Bools:
     """[R, K] which legal arms have the highest index."""
     index = np.asfortranarray(index)
     if legal.all():
-        return np.asarray(index >= index.max(axis=1, keepdims=True) - _TIE)
+        return np.asarray(index >= _nearly(index.max(axis=1, keepdims=True)))
     index = np.where(legal, index, -np.inf)
-    return np.asarray(legal & (index >= index.max(axis=1, keepdims=True) - _TIE))
+    return np.asarray(legal & (index >= _nearly(index.max(axis=1, keepdims=True))))
+
+
+def _nearly(top: Floats) -> Floats:
+    """What counts as equal to the highest index, in any unit of reward."""
+    return top * np.where(top > 0, 1 - _TIE, 1 + _TIE)
 
 
 def sampled(algorithm: Algorithm[S], state: S, view: View, draws: int) -> Floats:
@@ -181,6 +190,15 @@ def sampled(algorithm: Algorithm[S], state: S, view: View, draws: int) -> Floats
     dice, k = state.dice.aside(int(view.t[0]) if len(view.t) else 0), np.arange(state.public.n_arms)
     counts = sum((algorithm.pick(state, view, dice)[..., None] == k).astype(np.float64) for _ in range(draws))
     return np.asarray(counts / draws)
+
+
+def noise_unknown(public: Public) -> str | None:
+    """Why an algorithm that must know the spread of an arm's rewards cannot play; None if it can."""
+    if public.reward != "gaussian":
+        return None
+    if public.context_dim:
+        return "it ignores contexts, so it does not know how widely an arm's rewards spread over them"
+    return "it needs the standard deviation of the noise" if public.noise_sd is None else None
 
 
 def finite(cells: Floats) -> Floats:

@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from icrl.agents.base import AnyAgent
-from icrl.agents.hybrids import CONFIG, Both, Hybrid, Player, luck, over
+from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, merged
 from icrl.agents.simple import Above
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
 
@@ -23,7 +23,8 @@ class Corral(Hybrid):
 
     At each step one of the two is drawn and its arm is played. The weights move by log-barrier mirror descent on
     importance-weighted losses 1 - reward, kept above `floor`; all agents see every step. After `budget` calls in an
-    episode the model is not followed, or asked, again.
+    episode the model is not followed, or asked, again. Left out: the paper raises the rate of an agent whose
+    probability falls below a threshold.
 
     Args:
         llm: The costly agent.
@@ -63,15 +64,14 @@ class Corral(Hybrid):
 
     def follows(self, state: Both, view: View) -> Bools:
         """[R] whether the model is followed: a function of the state, so that it need not be stored."""
-        return np.asarray(luck(state, view, 0) < self.share(state))
+        return np.asarray(self.luck(state, view) < self.share(state))
 
     def act(self, state: Both, view: View) -> tuple[Both, Choice]:
         """The drawn agent's arm."""
         first = self.follows(state, view)
         state, ours = self.ask(0, state, view, first)
-        state, theirs = self.ask(1, state, view, np.ones(len(first), np.bool_))
-        probs = None if theirs.probs is None else theirs.probs[:, 0]
-        return state, over(ours, ~first, theirs.arm[:, 0], probs, state)
+        state, theirs = self.ask(1, state, view, ~first)
+        return state, merged(first, ours, theirs, state.names)
 
     def update(self, state: Both, view: View, choice: Choice, outcome: Outcome) -> Both:
         """Moves the weights by what the followed agent earned; a forfeited step counts as reward 0."""

@@ -22,6 +22,7 @@ from icrl.envs.tape import Keys, Stream
 from icrl.envs.types import Bools, Floats, Ints
 
 BLOCK = 256
+_ASIDE, _AMONG = np.uint64(0x5DEECE66D), np.uint64(0x9E3779B97F4A7C15)  # any numbers: they tell keys apart
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Keyed(Dice):
 
     def aside(self, t: int) -> Self:
         """Other dice for the same rows."""
-        return replace(self, rows=self.rows ^ np.uint64(0x5DEECE66D), drawn=[0])
+        return replace(self, rows=self.rows ^ _ASIDE, drawn=[0])
 
     def uniform(self, columns: int) -> Floats:
         """float[R, columns] on (0, 1)."""
@@ -118,8 +119,8 @@ class Keyed(Dice):
         return np.asarray(stdtrit(freedom, self.uniform(freedom.shape[1])))
 
     def take(self, rows: Bools) -> Self:
-        """Serves only the rows where `rows` is true, from the beginning of what they would draw."""
-        return replace(self, rows=self.rows[rows], drawn=list(self.drawn))
+        """Other numbers for the rows where `rows` is true: what is drawn for them moves nobody else's dice."""
+        return replace(self, rows=self.rows[rows] ^ _AMONG, drawn=list(self.drawn))
 
 
 def identity(agent: object) -> int:

@@ -61,6 +61,10 @@ class _Duelling(Algorithm[Wins]):
         low[:, k, k] = high[:, k, k] = 0.5
         return low, high
 
+    def exact(self, public: Public) -> bool:
+        """Never."""
+        return False
+
     def policy(self, state: Wins, view: View, draws: int = DRAWS) -> Floats:
         """By Monte Carlo."""
         return sampled(self, state, view, draws)

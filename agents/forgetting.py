@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from icrl.agents.classical import CONFIG, DRAWS, Algorithm, Rows, argmax, finite
+from icrl.agents.classical import CONFIG, DRAWS, Algorithm, Rows, argmax, finite, noise_unknown
 from icrl.agents.dice import Dice
 from icrl.agents.posterior import Posterior, best_probability, beta, normal
 from icrl.agents.simple import Above
@@ -139,8 +139,7 @@ class DiscountedThompson(_Forgetting):
 
     def refuses(self, public: Public) -> str | None:
         """The noise must be known."""
-        unknown = public.reward == "gaussian" and public.noise_sd is None
-        return super().refuses(public) or ("it needs the standard deviation of the noise" if unknown else None)
+        return super().refuses(public) or noise_unknown(public)
 
     def posterior(self, state: Recent) -> Posterior:
         """What is believed of each arm's mean now; infinite for an arm that is forgotten, if rewards are Gaussian."""

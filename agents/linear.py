@@ -127,6 +127,10 @@ class LinThompsonSampling(_Linear):
         weights = state.weights[:, 0] + self.scale * (z @ state.root[:, 0])[:, 0]
         return argmax((view.context @ weights[:, :, None])[..., 0], view.legal, dice)[:, None]
 
+    def exact(self, public: Public) -> bool:
+        """Where each arm has a regression of its own."""
+        return not public.per_arm
+
     def policy(self, state: Ridge, view: View, draws: int = DRAWS) -> Floats:
         """Exact up to quadrature with a regression per arm; with a shared one, by Monte Carlo."""
         if state.public.per_arm:

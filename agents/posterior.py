@@ -13,6 +13,7 @@ from icrl.agents.dice import Dice
 from icrl.envs.types import Bools, Floats, Ints
 
 _POINTS, _FEWEST = 300, 41  # of a row's grid, shared among its arms; of one arm
+_CELLS = 2**21  # of arms by points that are held at once
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Posterior:
     """Probability [R, K, G] of lying below points [R, 1, G]."""
     quantile: Callable[[float | Floats], Floats]
     """The point [R, K] at a level; for levels [G, 1, 1] of shape [G, R, K]."""
+    rows: Callable[[slice], Posterior]
+    """The beliefs of some rows."""
 
 
 def beta(a: Floats, b: Floats) -> Posterior:
@@ -36,6 +39,7 @@ def beta(a: Floats, b: Floats) -> Posterior:
         lambda dice: dice.beta(a, b),
         lambda x: np.asarray(betainc(a[..., None], b[..., None], x.clip(0, 1))),
         lambda p: np.asarray(betaincinv(a, b, p)),
+        lambda rows: beta(a[rows], b[rows]),
     )
 
 
@@ -47,16 +51,17 @@ def normal(mean: Floats, sd: Floats) -> Posterior:
         lambda dice: mean + sd * dice.normal(mean.shape[1]),
         lambda x: np.asarray(ndtr((x - mean[..., None]) / wide[..., None])),
         lambda p: mean + wide * np.asarray(ndtri(p)),
+        lambda rows: normal(mean[rows], sd[rows]),
     )
 
 
 def _resolved(spread: Floats, mean: Floats) -> Floats:
     """At least what floating point can tell apart around the mean, so that a point mass has a cdf and quantiles too."""
-    return np.maximum(spread, 1e-12 * np.maximum(np.where(np.isfinite(mean), np.abs(mean), 0.0), 1.0))
+    return np.maximum(spread, 1e-12 * np.maximum(np.where(np.isfinite(mean), np.abs(mean), 0.0), 1e-288))
 
 
 def student(mean: Floats, squares: Floats, n: Ints) -> Posterior:
-    """Of a normal mean under Jeffreys' prior: mean + t sqrt(squares / (n (n - 1))), t with n - 1 degrees of freedom."""
+    """Of a normal mean under the prior 1 / variance: mean + t sqrt(squares / (n (n - 1))), t of n - 1 degrees."""
     scale = _resolved(np.sqrt(squares / (n * (n - 1.0))), mean)
     freedom: Floats = (n - 1).astype(np.float64)
     return Posterior(
@@ -64,6 +69,7 @@ def student(mean: Floats, squares: Floats, n: Ints) -> Posterior:
         lambda dice: mean + scale * dice.student(freedom),
         lambda x: np.asarray(stdtr(freedom[..., None], (x - mean[..., None]) / scale[..., None])),
         lambda p: mean + scale * np.asarray(stdtrit(freedom, p)),
+        lambda rows: student(mean[rows], squares[rows], n[rows]),
     )
 
 
@@ -73,6 +79,14 @@ def best_probability(posterior: Posterior, legal: Bools) -> Floats:
     It is the integral of prod_{j != k} F_j dF_k, taken over a grid of quantiles of every arm. Arms of infinite mean
     share all of it.
     """
+    r, k = legal.shape
+    at_once = max(1, _CELLS // (k * k * max(_FEWEST, _POINTS // k)))
+    parts = [slice(i, i + at_once) for i in range(0, r, at_once)]
+    return np.concatenate([_best_of(posterior.rows(rows), legal[rows]) for rows in parts] or [np.zeros((0, k))])
+
+
+def _best_of(posterior: Posterior, legal: Bools) -> Floats:
+    """`best_probability` of a few rows."""
     waiting = np.isinf(posterior.mean) & legal
     first = np.asarray(waiting.any(axis=1))
     probs = np.zeros(legal.shape)

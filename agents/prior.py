@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from icrl.agents.base import AnyAgent
 from icrl.agents.classical import argmax
 from icrl.agents.dice import Keyed
-from icrl.agents.hybrids import CONFIG, Both, Hybrid, Player, over
+from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, labelled
 from icrl.envs.types import Choice, Ints, Names, Outcome, Public, View
 
 
@@ -66,8 +66,8 @@ class PriorThompson(Hybrid):
         b = 1 + self.strength * (1 - opinion) + state.pulls - wins
         dice = Keyed.at(self, view.episode, state.seed, view.t)
         arm = argmax(dice.beta(a, b), view.legal, dice)
-        choice = over(Choice(arm[:, None]), np.ones(len(arm), np.bool_), arm, None, state)
-        return state, replace(choice, usage=np.where((view.t == 0)[:, None], usage, -1))
+        text = labelled([None] * len(arm), arm, state.names)
+        return state, Choice(arm[:, None], text=text, usage=np.where((view.t == 0)[:, None], usage, -1))
 
     def update(self, state: Both, view: View, choice: Choice, outcome: Outcome) -> Both:
         """Counts the pull; the model hears nothing of it."""

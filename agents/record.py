@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,6 +114,16 @@ def spread(cells: NDArray[Any], rows: Ints, b: int) -> NDArray[Any]:
     among = nothing((b, *cells.shape[1:]), cells.dtype)
     among[rows] = cells
     return among
+
+
+def among(choice: Choice, rows: Ints, b: int) -> Choice:
+    """A choice of some rows as one of all b rows."""
+    if len(rows) == b:
+        return choice
+    columns: dict[str, Any] = {k: spread(v, rows, b) for k, v in vars(choice).items() if isinstance(v, np.ndarray)}
+    if choice.text is not None:
+        columns["text"] = tuple(spread(np.array(choice.text, dtype=object), rows, b).tolist())
+    return replace(choice, **columns)
 
 
 def identity(value: Any) -> str:

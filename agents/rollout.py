@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icrl.agents.base import AnyAgent
-from icrl.agents.record import Step, collect, spread
+from icrl.agents.record import Step, among, collect
 from icrl.envs.episodes import Episodes, join
 from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Public, View, take
 
@@ -116,6 +116,9 @@ def rollout(
         ValueError: The agent cannot play such a task, or `episodes`, `seed` or `batch` is out of range.
     """
     wanted, seed, batch = indices(episodes), integer("seed", seed, 0), integer("batch", batch, 1)
+    for name, value, method in (("agent", agent, "act"), ("task", task, "step")):
+        if isinstance(value, type) or not callable(getattr(value, method, None)):
+            raise ValueError(f"{name}: must be an object such as icrl.UCB() or icrl.make('contexts'), got {value!r}")
     agent.check(task.public)
     parts = [
         collect(agent, task, group, seed, _watched(play(agent, task, group, seed), on_step))
@@ -138,16 +141,19 @@ def _watched(steps: Iterator[Step], on_step: Callable[[Step], None] | None) -> I
 
 def indices(episodes: int | Sequence[int]) -> Ints:
     """[B] checked episode indices."""
-    given: NDArray[Any] = np.arange(episodes) if isinstance(episodes, int | np.integer) else np.asarray(episodes)
+    try:
+        given: NDArray[Any] = np.arange(episodes) if isinstance(episodes, int | np.integer) else np.asarray(episodes)
+    except ValueError:  # rows of different lengths
+        given = np.zeros(0)
     good = given.ndim == 1 and given.dtype.kind in "iuf" and len(given) > 0 and (given == np.floor(given)).all()
-    if not good or given.min() < 0 or len(np.unique(given)) < len(given):
+    if not good or given.min() < 0 or given.max() >= 2**62 or len(np.unique(given)) < len(given) or episodes is True:
         raise ValueError(f"episodes: give a number of at least 1, or distinct indices from 0, got {episodes!r}")
     return given.astype(np.int64)
 
 
 def integer(name: str, value: Any, lowest: int) -> int:
     """A whole number from `lowest` on, whatever library it comes from."""
-    if not isinstance(value, int | np.integer) or value < lowest:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < lowest:
         raise ValueError(f"{name}: must be a whole number of at least {lowest}, got {value!r}")
     return int(value)
 
@@ -175,6 +181,9 @@ def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
     """
     rows = np.arange(len(episodes))
     public = episodes.public
+    if not len(rows):
+        raise ValueError("episodes: at least one is needed, got none")
+    agent.check(public)
     state = agent.start(public, episodes.names, episodes.episode, episodes.seed)
     for t in range(episodes.horizon):
         over = episodes.lengths[rows] <= t
@@ -182,7 +191,7 @@ def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
             rows, state = rows[~over], agent.take(state, ~over)
         view = _seen(episodes, rows, t)
         state, choice = agent.act(state, view)
-        yield _among(choice, rows, len(episodes))
+        yield among(choice, rows, len(episodes))
         ended = np.zeros(len(rows), np.bool_)
         outcome = Outcome(episodes.rewards[rows, t], ended, ended)
         state = agent.update(state, view, _choice(episodes, rows, t), outcome)
@@ -219,16 +228,6 @@ def _seen(episodes: Episodes, rows: Ints, t: int) -> View:
     context = None if episodes.context is None else episodes.context[rows, t]
     obs = None if episodes.obs is None else tuple(episodes.obs[rows, t].tolist())
     return View(*at, legal, context, obs)
-
-
-def _among(choice: Choice, rows: Ints, b: int) -> Choice:
-    """A choice of live rows as one of all b rows."""
-    if len(rows) == b:
-        return choice
-    columns: dict[str, Any] = {k: spread(v, rows, b) for k, v in vars(choice).items() if isinstance(v, np.ndarray)}
-    if choice.text is not None:
-        columns["text"] = tuple(spread(np.array(choice.text, dtype=object), rows, b).tolist())
-    return replace(choice, **columns)
 
 
 def _choice(past: Episodes, rows: Ints, t: int) -> Choice:

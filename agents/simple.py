@@ -41,14 +41,20 @@ class EpsilonGreedy(Counting):
     """With probability `epsilon` a uniform legal arm, else as `Greedy`.
 
     With `decay` the probability at step t = 1, 2, ... is min(epsilon, decay / t) (Auer et al. 2002).
+
+    Args:
+        epsilon: By default 0.1, with `decay` 1.
+        decay: What is divided by t; None: no decay.
     """
 
-    epsilon: Rate = 0.1
+    epsilon: Rate | None = None
     decay: Above | None = None
 
     def rate(self, t: Ints) -> Floats:
         """[R] probability of exploring after `t` steps."""
-        return np.full(t.shape, self.epsilon) if self.decay is None else np.minimum(self.epsilon, self.decay / (t + 1))
+        if self.decay is None:
+            return np.full(t.shape, 0.1 if self.epsilon is None else self.epsilon)
+        return np.minimum(1.0 if self.epsilon is None else self.epsilon, self.decay / (t + 1))
 
     def index(self, state: Counts, view: View) -> Floats:
         """The greedy index."""
@@ -87,12 +93,13 @@ class ExploreThenCommit(Counting):
         return Explored.none(self, public, episodes, seed, first=np.zeros((len(episodes), public.n_arms), order="F"))
 
     def index(self, state: Counts, view: View) -> Floats:
-        """Arms with few pulls first; then the best early mean: of equals, the one that has more pulls."""
+        """Arms with few pulls first; then the best early mean: of equals, the one it committed itself to before."""
         assert isinstance(state, Explored)
         short = view.legal & (state.pulls < self.pulls)
         turn = np.where(short, -state.pulls.astype(np.float64), -np.inf)
-        committed = (ties(state.first, view.legal) > 0) * (1.0 + (state.pulls > self.pulls))
-        return np.where(short.any(axis=1, keepdims=True), turn, committed)
+        best, chosen_before = ties(state.first, view.legal) > 0, state.pulls > self.pulls
+        commit = np.where(best, 1.0 + chosen_before, 0.0)
+        return np.where(short.any(axis=1, keepdims=True), turn, commit)
 
     def update(self, state: Counts, view: View, choice: Choice, outcome: Outcome) -> Counts:
         """Counts a pull; an arm's first `pulls` rewards are those it is judged by."""

@@ -5,24 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import Field, SkipValidation
+from pydantic import ConfigDict, Field, PlainValidator
 from pydantic.dataclasses import dataclass
 
 from icrl.agents.classical import DRAWS, Algorithm, Rows
-from icrl.agents.hybrids import CONFIG
 from icrl.envs.types import Bools, Choice, Ints, Names, Outcome, Public, View
 
 
-@dataclass(frozen=True, config=CONFIG)
+def _algorithm(value: Any) -> Algorithm[Any]:
+    if not isinstance(value, Algorithm):
+        raise ValueError(f"must be one of icrl.agents.ALGORITHMS, such as UCB(), got {value!r}")
+    return value
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
 class Stating:
     """Plays as `algorithm`, and stores its probabilities beside every choice.
 
     Args:
         algorithm: Any of `icrl.agents.ALGORITHMS`.
-        draws: Of the Monte Carlo estimate, for algorithms that have no exact probabilities.
+        draws: Of the Monte Carlo estimate, for algorithms that have no exact probabilities: (n + 1) / (draws + K)
+            for an arm that n draws chose, so that no legal arm is said to be impossible. `Choice.policy` is `sampled`.
     """
 
-    algorithm: Annotated[Algorithm[Any], SkipValidation]
+    algorithm: Annotated[Algorithm[Any], PlainValidator(_algorithm)]
     draws: Annotated[int, Field(ge=1)] = DRAWS
 
     @property
@@ -46,7 +52,12 @@ class Stating:
     def act(self, state: Rows, view: View) -> tuple[Rows, Choice]:
         """The algorithm's choice, with its policy."""
         after, choice = self.algorithm.act(state, view)
-        return after, replace(choice, probs=self.algorithm.policy(after, view, self.draws), policy="exact")
+        probs = self.algorithm.policy(after, view, self.draws)
+        if self.algorithm.exact(state.public):
+            return after, replace(choice, probs=probs, policy="exact")
+        legal = view.legal[:, None]
+        probs = (self.draws * probs + legal) / (self.draws + legal.sum(axis=2, keepdims=True))
+        return after, replace(choice, probs=probs, policy="sampled")
 
     def update(self, state: Rows, view: View, choice: Choice, outcome: Outcome) -> Rows:
         """The algorithm's state after the step."""

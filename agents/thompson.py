@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from icrl.agents.classical import CONFIG, DRAWS, Counting, Counts, argmax, finite, ties
+from icrl.agents.classical import CONFIG, DRAWS, Counting, Counts, argmax, finite, noise_unknown, ties
 from icrl.agents.dice import Dice
 from icrl.agents.posterior import Posterior, best_probability, beta, normal, student
 from icrl.agents.simple import Above
@@ -32,9 +32,9 @@ class ThompsonSampling(Counting):
 
     Bernoulli rewards have Beta posteriors. Gaussian ones with `variance="known"`: the task's standard deviation, and a
     flat prior unless one is given, so that an arm's posterior is N(mean, sd^2 / n), each arm once first. With
-    `variance="unknown"`: the prior 1 / variance that is named after Jeffreys, hence Student posteriors with n - 1
-    degrees of freedom, each arm three times first (Honda and Takemura 2014, who show that an unlucky beginning may
-    cost this prior much).
+    `variance="unknown"`: the reference prior 1 / variance, hence Student posteriors with n - 1 degrees of
+    freedom, each arm three times first (Honda and Takemura 2014, who show that an unlucky beginning may cost this
+    prior much).
 
     Args:
         prior: Bernoulli: a and b of a Beta prior, by default (1, 1). Gaussian with known variance: mean and standard
@@ -48,15 +48,15 @@ class ThompsonSampling(Counting):
     @model_validator(mode="after")
     def _one_prior(self) -> ThompsonSampling:
         if self.prior is not None and self.variance == "unknown":
-            raise ValueError(f"prior: with variance='unknown' the prior is Jeffreys', got {self.prior}")
+            raise ValueError(f"prior: with variance='unknown' the prior is 1 / variance, got {self.prior}")
         return self
 
     def refuses(self, public: Public) -> str | None:
         """The noise must be known, or be learnt."""
         if public.reward == "bernoulli" and self.prior is not None and self.prior[0] <= 0:
             return f"a Beta prior needs two positive numbers, got {self.prior}"
-        unknown = public.reward == "gaussian" and public.noise_sd is None and self.variance == "known"
-        return super().refuses(public) or ("the noise is unknown: give variance='unknown'" if unknown else None)
+        unknown = noise_unknown(public) if self.variance == "known" else None
+        return super().refuses(public) or (f"{unknown}: give variance='unknown'" if unknown else None)
 
     def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> Counts:
         """Nothing pulled yet."""
@@ -86,7 +86,7 @@ class ThompsonSampling(Counting):
             assert isinstance(state, Moments)
             ready = n >= 3
             return student(np.where(ready, state.mean, np.inf), np.where(ready, state.squares, 0.0), np.maximum(n, 3))
-        variance = max(state.public.noise_sd or 0.0, 1e-9) ** 2
+        variance = min(max(state.public.noise_sd or 0.0, 1e-150), 1e150) ** 2  # above zero, and finite
         if self.prior is None:
             return normal(np.where(n, state.mean, np.inf), np.sqrt(variance) * np.where(n, state.width, 0.0))
         precision = n / variance + 1 / self.prior[1] ** 2

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from scipy.special import rel_entr
 
-from icrl.agents.classical import CONFIG, Counting, Counts, finite
+from icrl.agents.classical import CONFIG, Counting, Counts, finite, noise_unknown
 from icrl.agents.simple import Above
 from icrl.envs.types import Floats, Ints, Public, View
 
@@ -68,8 +68,7 @@ class KLUCB(Counting):
 
     def refuses(self, public: Public) -> str | None:
         """It must know the rewards' distribution up to the mean."""
-        unknown = public.reward == "gaussian" and public.noise_sd is None
-        return super().refuses(public) or ("it needs the standard deviation of the noise" if unknown else None)
+        return super().refuses(public) or noise_unknown(public)
 
     def index(self, state: Counts, view: View) -> Floats:
         """The upper bound; infinite for an untried arm."""
@@ -107,8 +106,7 @@ class MOSS(Counting):
         """It is made for a horizon, and for a known noise."""
         if public.horizon is None:
             return "it needs a horizon"
-        unknown = public.reward == "gaussian" and public.noise_sd is None
-        return super().refuses(public) or ("it needs the standard deviation of the noise" if unknown else None)
+        return super().refuses(public) or noise_unknown(public)
 
     def _bonus(self, state: Counts) -> Floats:
         ratio = (state.public.horizon or 1) / (state.public.n_arms * np.maximum(state.pulls, 1))

@@ -5,7 +5,7 @@ from icrl.envs.dueling import BradleyTerry, Dueling, Matrix
 from icrl.envs.episodes import Episodes, join
 from icrl.envs.linear import Linear
 from icrl.envs.means import Fixed, Gap, NormalMeans, UniformMeans
-from icrl.envs.mixture import Mixture, Part
+from icrl.envs.mixture import Part, TaskMixture
 from icrl.envs.movielens import MovieLens
 from icrl.envs.moving import Drifting, Switching
 from icrl.envs.noise import Bernoulli, Gaussian
@@ -34,7 +34,6 @@ __all__ = [
     "Instances",
     "Linear",
     "Matrix",
-    "Mixture",
     "MovieLens",
     "NormalMeans",
     "Outcome",
@@ -42,6 +41,7 @@ __all__ = [
     "Public",
     "Switching",
     "Task",
+    "TaskMixture",
     "Truth",
     "UniformMeans",
     "View",

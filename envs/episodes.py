@@ -105,29 +105,41 @@ class Episodes:
         Raises:
             ValueError: The file is not one of ours.
         """
-        with np.load(path, allow_pickle=False) as file:
+        foreign = f"path: {path} holds no Episodes; give a file written by Episodes.save"
+        try:
+            opened = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise ValueError(f"{foreign} ({error})") from error
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise ValueError(foreign)
+        with opened as file:
             if "_json" not in file:
-                raise ValueError(f"path: {path} holds no Episodes; give a file written by Episodes.save")
+                raise ValueError(foreign)
             rest = json.loads(str(file["_json"]))
-            columns = {k: file[k] for k in file.files if k != "_json"}
+            columns: dict[str, Any] = {k: file[k] for k in file.files if k != "_json"}
         rest["public"] = Public(**rest["public"])
         if rest["names"] is not None:
             rest["names"] = tuple(tuple(row) for row in rest["names"])
         return cls(**rest, **columns)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per step played: episode, t, arm, reward, gap, and label, mass, failed, text where they exist."""
+        """One row per step played: episode, t, arm, reward, gap, and label, mass, failed, text where they exist.
+
+        A duel has `arm_2` and `label_2`, too; of `mass` it has that of the first answer.
+        """
         import pandas as pd
 
         b, t = np.nonzero(np.arange(self.horizon) < self.lengths[:, None])
         table: dict[str, Any] = {"episode": self.episode[b], "t": t, "arm": self.arms[b, t]}
+        if self.arms.ndim == 3:
+            table |= {"arm": self.arms[b, t, 0], "arm_2": self.arms[b, t, 1]}
         table |= {"reward": self.rewards[b, t], "gap": self.gap[b, t]}
         for name in ("mass", "failed", "text"):
             if (column := getattr(self, name)) is not None:
-                table[name] = column[b, t]
-        if self.names is not None:
-            chosen = np.array(self.names)[b, np.maximum(table["arm"], 0)]
-            table["label"] = np.where(table["arm"] < 0, "", chosen)
+                table[name] = column[b, t] if column.ndim == 2 else column[b, t, 0]
+        for arm in [name for name in table if name.startswith("arm")] if self.names is not None else ():
+            chosen = np.array(self.names)[b, np.maximum(table[arm], 0)]
+            table[arm.replace("arm", "label")] = np.where(table[arm] < 0, "", chosen)
         return pd.DataFrame(table)
 
     def to_dataset(self) -> Dataset:
@@ -158,6 +170,10 @@ def join(parts: Sequence[Episodes]) -> Episodes:
     """Stacks runs of one agent on one task; shorter parts, and columns that one lacks, are filled with -1 and NaN."""
     if not parts:
         raise ValueError("parts: at least one Episodes is needed, got none")
+    for name in ("task", "agent", "seed", "public"):
+        if differing := [p for p in parts if getattr(p, name) != getattr(parts[0], name)]:
+            found = getattr(parts[0], name), getattr(differing[0], name)
+            raise ValueError(f"parts: all must have the same {name}, got {found[0]!r} and {found[1]!r}")
     horizon = max(p.horizon for p in parts)
     columns: dict[str, Any] = {}
     for name, column in {name: column for p in parts for name, column in p.columns().items()}.items():

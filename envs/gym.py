@@ -66,6 +66,7 @@ class BanditEnv(gymnasium.Env[Any, Any]):
         super().reset(seed=seed)
         self._seed, first = placed(seed, options, self._seed, self._next, self.np_random)
         self._state, self._next = self._world.start(np.array([first]), self._seed), first + 1
+        self._over = False
         return self._seen()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
@@ -73,13 +74,17 @@ class BanditEnv(gymnasium.Env[Any, Any]):
 
         Raises:
             ValueError: The action is no arm.
+            gymnasium.error.ResetNeeded: No episode has begun, or it is over.
         """
         arms = arms_of(self.action_space, action, self._seed).reshape(1, -1)
+        if self._over:
+            raise gymnasium.error.ResetNeeded("step: the episode is over; call reset to begin another")
         arm, lost = legal(arms, self._world.view(self._state))
         self._state, outcome, _ = self._world.step(self._state, arm)
         obs, info = self._seen()
         reward = 0.0 if lost[0] else float(outcome.reward[0])
         info["forfeited"] = bool(lost[0])
+        self._over = bool(outcome.terminated[0] | outcome.truncated[0])
         return obs, reward, bool(outcome.terminated[0]), bool(outcome.truncated[0]), info
 
     def _seen(self) -> tuple[Any, Info]:
@@ -115,6 +120,8 @@ def placed(
     seed: int | None, options: Info | None, old: int, following: int, random: np.random.Generator
 ) -> tuple[int, int]:
     """The seed, and the index of the first episode, that a reset means; `old` is negative if there was none."""
+    if not isinstance(options, dict | None):
+        raise ValueError(f"options: must be a mapping, got {options!r}")
     check_keys(options or {}, ("episode",), "options")
     if new := seed is not None or old < 0:
         old = int(random.integers(2**31)) if seed is None else seed

@@ -25,6 +25,8 @@ class BanditVectorEnv(VectorEnv[Any, Any, Any]):
 
     def __init__(self, task: str | AnyWorld, num_envs: int = 1, **overrides: Any) -> None:
         """As `BanditEnv`, of `num_envs` rows."""
+        if not isinstance(num_envs, int) or num_envs < 1:
+            raise ValueError(f"num_envs: must be a whole number of at least 1, got {num_envs!r}")
         self.metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
         self._world = world_of(task, overrides)
         self.num_envs = num_envs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
@@ -70,6 +71,8 @@ class UniformMeans(Spec):
     def _ordered(self) -> Self:
         if not self.low < self.high:
             raise ValueError(f"means.low must be below means.high, got low={self.low} and high={self.high}")
+        if math.isinf(self.high - self.low):
+            raise ValueError(f"means.low and means.high lie too far apart to subtract, got {self.low} and {self.high}")
         return self
 
     def quantile(self, u: Floats) -> Floats:
@@ -104,6 +107,9 @@ class NormalMeans(Spec):
         """Lowest and highest mean that may come."""
         return -np.inf, np.inf
 
+
+APART = 2**40
+"""Between the episode indices by which the parts of one episode (segments, contexts) draw means of their own."""
 
 Drawn = Annotated[UniformMeans | NormalMeans, Field(discriminator="kind")]
 Means = Annotated[Fixed | Gap | UniformMeans | NormalMeans, Field(discriminator="kind")]

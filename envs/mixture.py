@@ -35,7 +35,7 @@ class Part(Spec):
     task: Annotated[Task, Field(discriminator="kind")]
 
 
-class Mixture(Spec):
+class TaskMixture(Spec):
     """Each episode is one of several tasks, drawn by their weights, which sum to 1.
 
     Agents are told what holds for all parts: the largest number of arms (an episode's missing arms are never legal),
@@ -55,6 +55,8 @@ class Mixture(Spec):
         kinds = {part.task.public.kind for part in self.parts}
         if len(kinds) > 1 and kinds != {"bandit", "moving"}:
             raise ValueError(f"parts: an agent could not tell these kinds of task apart: {', '.join(sorted(kinds))}")
+        if kinds == {"best-arm"} and len(ends := {part.task.public.horizon for part in self.parts}) > 1:
+            raise ValueError(f"parts: best-arm tasks must have the same horizon, got {sorted(map(str, ends))}")
         return self
 
     @cached_property

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from icrl.envs import tape
 from icrl.envs.bandit import Arms, Horizon
@@ -83,7 +84,7 @@ class MovieLens(Spec):
     kind: Literal["movielens"] = "movielens"
     n_arms: Arms
     horizon: Horizon
-    folder: str | None = None
+    folder: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, Path) else v)] = None
     rank: Annotated[int, Field(ge=1)] = 5
     rewards: Rewards = "completed"
     sd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

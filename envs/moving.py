@@ -11,12 +11,10 @@ from scipy.special import ndtri
 
 from icrl.envs import tape
 from icrl.envs.bandit import BanditState, MeansBandit
-from icrl.envs.means import Positive
+from icrl.envs.means import APART, Positive
 from icrl.envs.noise import Bernoulli
 from icrl.envs.tape import Keys, Stream
 from icrl.envs.types import Floats, Instances, Ints, Outcome, Public, Truth
-
-_APART = 2**40  # between the episode indices by which the segments of one episode draw their means
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Switching(MeansBandit):
 
     def start(self, episodes: Ints, seed: int) -> SwitchingState:
         """The first state; no change comes at step 0, and no two at once."""
-        parts = [self.means.draw(self.n_arms, episodes + s * _APART, seed) for s in range(self.changes + 1)]
+        parts = [self.means.draw(self.n_arms, episodes + s * APART, seed) for s in range(self.changes + 1)]
         luck = tape.uniform(tape.key(seed, Stream.CHANGE, episodes[:, None], np.arange(1, self.horizon)))
         times = np.sort(np.argsort(luck, axis=1)[:, : self.changes] + 1, axis=1)
         first = self._start(episodes, seed, parts[0])

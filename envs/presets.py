@@ -8,7 +8,7 @@ from icrl.envs.bandit import Bandit, BestArm
 from icrl.envs.dueling import BradleyTerry, Dueling, Matrix
 from icrl.envs.linear import Linear
 from icrl.envs.means import Fixed, Gap, NormalMeans, UniformMeans
-from icrl.envs.mixture import Mixture, Part
+from icrl.envs.mixture import Part, TaskMixture
 from icrl.envs.movielens import MovieLens
 from icrl.envs.moving import Drifting, Switching
 from icrl.envs.noise import Bernoulli, Gaussian
@@ -101,7 +101,7 @@ PRESETS: dict[str, tuple[Task, str]] = {
         "which of 30 movies to recommend to each new user; made-up ratings unless folder= names MovieLens files",
     ),
     "easy-or-hard": (
-        Mixture(
+        TaskMixture(
             parts=(
                 Part(weight=0.5, task=Bandit(n_arms=4, horizon=100, means=_EASY)),
                 Part(weight=0.5, task=Bandit(n_arms=5, horizon=100, means=_HARD)),

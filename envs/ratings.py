@@ -51,12 +51,12 @@ def read(folder: str | Path) -> Ratings:
             there and what is allowed.
     """
     folder = Path(folder)
-    if (folder / "u.data").exists():
+    if (folder / "u.data").is_file():
         movies = _Rows(folder / "u.item", "|", _ITEM)
         users = _Rows(folder / "u.user", "|", ("user", "age", "gender", "occupation", "zip code"))
         ages = users.numbers("age").astype(str) + " years old"
         return _joined(_Rows(folder / "u.data", "\t", _RATED), movies, users, ages, users.cells["occupation"])
-    if (folder / "ratings.dat").exists():
+    if (folder / "ratings.dat").is_file():
         movies = _Rows(folder / "movies.dat", "::", ("movie", "title", "genres"))
         users = _Rows(folder / "users.dat", "::", ("user", "gender", "age", "occupation", "zip code"))
         ages = users.numbers("age", AGES).map(AGES)

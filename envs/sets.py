@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from icrl.envs import tape
 from icrl.envs.bandit import Arms, BanditState, MeansBandit
+from icrl.envs.means import Fixed
 from icrl.envs.tape import Keys, Stream
 from icrl.envs.types import Floats, Instances, Ints, Outcome, Public, Truth, View
 
@@ -42,7 +43,8 @@ class ActionSets(MeansBandit):
     def _range_fits(self) -> Self:
         if self.fewest > self.n_arms:
             raise ValueError(f"fewest must be at most n_arms, got {self.fewest} and {self.n_arms}")
-        self.means.bounds(self.fewest)
+        if isinstance(self.means, Fixed) and self.fewest < self.n_arms:
+            raise ValueError(f"fewest must equal n_arms, {self.n_arms}, where means are fixed, got {self.fewest}")
         return self
 
     @property

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from icrl.envs import tape
 from icrl.envs.bandit import BanditState, MeansBandit
+from icrl.envs.means import APART
 from icrl.envs.tape import Keys, Stream
 from icrl.envs.types import Floats, Instances, Ints, Outcome, Public, Truth, View
 
@@ -46,9 +47,8 @@ class Contexts(MeansBandit):
 
     def start(self, episodes: Ints, seed: int) -> TableState:
         """The first state of these episodes."""
-        c = np.arange(self.n_contexts)
-        flat = self.means.draw(self.n_arms, (episodes[:, None] * self.n_contexts + c).ravel(), seed)
-        table = flat.reshape(len(episodes), self.n_contexts, self.n_arms)
+        own = [self.means.draw(self.n_arms, episodes + c * APART, seed) for c in range(self.n_contexts)]
+        table = np.stack(own, axis=1)
         stream = tape.key(seed, Stream.CONTEXT, episodes)
         begun = self._start(episodes, seed, table[:, 0])
         return self._seen(TableState(**vars(begun), table=table, context=np.zeros_like(episodes), stream=stream))

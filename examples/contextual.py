@@ -7,7 +7,7 @@ task = icrl.make("lin-bai-mei")  # ten arms, features of five dimensions, noise 
 agents = {
     "LinUCB": icrl.LinUCB(alpha=1.0),
     "LinTS": icrl.LinThompsonSampling(),
-    "blind": ThompsonSampling(),
+    "blind": ThompsonSampling(variance="unknown"),
 }
 runs = {name: icrl.rollout(agent, task, episodes=256, seed=0) for name, agent in agents.items()}
 

@@ -69,7 +69,13 @@ def bands(values: Floats | Bools, level: float = 0.95, seed: int = 0) -> tuple[F
 
     Returns:
         Mean, low and high, each [T]; NaN where there is nothing to average, or only one episode to resample.
+
+    Raises:
+        ValueError: The level is out of range, or `values` are no table.
     """
+    check_level(level)
+    if np.ndim(values) != 2:
+        raise ValueError(f"values: must be [B, T], got the shape {np.shape(values)}")
     known = ~np.isnan(values)
     filled, b = np.where(known, values, 0.0), len(values)
     mean = _ratio(filled.sum(axis=0), known.sum(axis=0))

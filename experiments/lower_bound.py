@@ -17,8 +17,11 @@ def lai_robbins(runs: Episodes) -> Floats:
     ln t. For Bernoulli rewards, and for Gaussian ones of known sd, where KL is gap^2 / (2 sd^2).
 
     Raises:
-        ValueError: The task has no `means` and `best_arm` that hold for the whole episode, or an unknown sd.
+        ValueError: The task is no stationary bandit, or has an unknown sd, or no `means` and `best_arm` that hold for
+            the whole episode.
     """
+    if runs.public.kind != "bandit":
+        raise ValueError(f"task: the Lai-Robbins constant is of stationary bandits, this one is {runs.public.kind!r}")
     if (means := runs.means) is None or runs.best_arm is None:
         raise MissingColumn("means, best_arm: the Lai-Robbins constant needs both columns, the run does not have them")
     best = np.broadcast_to(np.nanmax(means, axis=1)[:, None], means.shape)

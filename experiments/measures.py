@@ -124,14 +124,16 @@ def suffix_failure(runs: Episodes, t: int | None = None) -> Bools:
 def min_frac(runs: Episodes, t: int | None = None) -> Floats:
     """float[B] in [0, 1]: K times the share of the least pulled arm in the first t steps; by default t = T.
 
+    K counts the arms that the episode has.
+
     1 is uniform play, 0 an arm never tried. Source: K * MinFrac(t) of Krishnamurthy et al. 2024.
     """
-    arms, n_arms = _arms(runs), runs.public.n_arms
+    arms, n_arms, there = _arms(runs), runs.public.n_arms, _there(runs)
     steps = _steps(runs) if t is None else _steps(runs).clip(max=_step(runs, t))
     inside = (np.arange(runs.horizon) < steps[:, None]) & (arms >= 0)
     cells = (arms + n_arms * np.arange(len(runs))[:, None])[inside]
     pulls = np.bincount(cells, minlength=len(runs) * n_arms).reshape(len(runs), n_arms)
-    return _per(n_arms * pulls.min(axis=1), steps)
+    return _per(there.sum(axis=1) * np.where(there, pulls, runs.horizon).min(axis=1), steps)
 
 
 def greedy_frac(runs: Episodes) -> Floats:
@@ -153,12 +155,13 @@ def greedy_frac(runs: Episodes) -> Floats:
 
 
 def coverage(runs: Episodes) -> Floats:
-    """float[B, T] in [0, 1]: share of the K arms that were pulled by step t (Schmied et al. 2025)."""
+    """float[B, T] in [0, 1]: share of the episode's arms that were pulled by step t (Schmied et al. 2025)."""
     arms = _arms(runs)
     tried = np.zeros(arms.shape)
     for arm in range(runs.public.n_arms):
         tried += np.logical_or.accumulate(arms == arm, axis=1)
-    return tried / runs.public.n_arms
+    covered: Floats = tried / _there(runs).sum(axis=1, keepdims=True)
+    return covered
 
 
 def optimal_fraction(runs: Episodes) -> Floats:
@@ -190,14 +193,16 @@ def action_entropy(runs: Episodes) -> Floats:
 
 
 def first_pull_bias(runs: Episodes) -> float:
-    """In [0, 1 - 1/K]: total variation between the positions of the first pulls and the uniform distribution.
+    """In [0, 1 - 1/K]: total variation between the positions of the first pulls and uniform choices of present arms.
 
     Chance alone gives about sqrt((K - 1) / (2 pi B)). NaN if nothing was pulled.
     """
-    arms, n_arms = _arms(runs), runs.public.n_arms
+    arms, n_arms, there = _arms(runs), runs.public.n_arms, _there(runs)
     first = arms[np.arange(len(runs)), (arms >= 0).argmax(axis=1)]
-    share = np.bincount(first[first >= 0], minlength=n_arms) / ((first >= 0).sum() or np.nan)
-    return float(np.abs(share - 1 / n_arms).sum() / 2)
+    pulled = first >= 0
+    share = np.bincount(first[pulled], minlength=n_arms) / (pulled.sum() or np.nan)
+    fair = (there / there.sum(axis=1, keepdims=True))[pulled].sum(axis=0) / (pulled.sum() or np.nan)
+    return float(np.abs(share - fair).sum() / 2)
 
 
 def _need(runs: Episodes, column: str) -> NDArray[Any]:
@@ -211,6 +216,15 @@ def _arms(runs: Episodes) -> Ints:
     if runs.arms.ndim != 2:
         raise MissingColumn(f"arms: this measure needs one arm per step, this task chooses {runs.public.slots} at once")
     return runs.arms
+
+
+def _there(runs: Episodes) -> Bools:
+    """bool[B, K] arms that an episode has, at some step at least."""
+    if runs.means is not None:
+        return np.asarray(~np.isnan(runs.means))
+    if runs.legal is not None:
+        return np.asarray(runs.legal.any(axis=1))
+    return np.ones((len(runs), runs.public.n_arms), np.bool_)
 
 
 def _step(runs: Episodes, t: int) -> int:

@@ -100,6 +100,10 @@ def _checked(log: Episodes, target: Floats, used: Bools) -> Floats:
     proper = (target >= 0).all(axis=2) & (np.abs(target.sum(axis=2) - 1) < ROUNDING)
     if (bad := used & ~proper).any():
         raise ValueError(f"target: must hold probabilities that add up to 1, which fails at {_first(log, bad)}")
+    if (bad := used & np.isnan(probs).any(axis=2)).any():
+        raise ValueError(
+            f"log: its probabilities are unknown at {_first(log, bad)}; icrl.agents.Stating makes algorithms tell them"
+        )
     if (bad := used & ((target > 0) & ~(probs > 0)).any(axis=2)).any():
         raise ValueError(f"target: gives weight to an arm that the log never chooses, at {_first(log, bad)}")
     return probs

@@ -109,7 +109,7 @@ def equivalence(
     a, b = paired_values(ours, theirs, measure)
     diff = a - b
     mean, low, high, p = float(diff.mean()), np.nan, np.nan, np.nan
-    if _constant(diff):
+    if _testable(diff) and constant(diff):
         low, high, p = mean, mean, 0.5 ** len(diff) if abs(mean) < margin else 1.0
     elif _testable(diff):
         stats = DescrStatsW(diff)
@@ -143,13 +143,20 @@ def mean_test(diff: Floats) -> float:
     """
     if not _testable(diff):
         return np.nan
-    if _constant(diff):  # no spread, no t statistic
-        return 1.0 if np.isclose(diff[0], 0.0, atol=1e-9) else 0.5 ** (len(diff) - 1)
+    if constant(diff):  # no spread, no t statistic
+        return 1.0 if diff[0] == 0 else 0.5 ** (len(diff) - 1)
     return float(ttest_1samp(diff, 0.0).pvalue)
 
 
 def holm(p: Floats) -> Floats:
-    """P-values [N] of a family of N tests, adjusted by Holm's method (statsmodels); NaN is no test and stays."""
+    """P-values [N] of a family of N tests, adjusted by Holm's method (statsmodels); NaN is no test and stays.
+
+    Raises:
+        ValueError: They do not lie in [0, 1].
+    """
+    p = np.asarray(p, dtype=np.float64)
+    if (wrong := p[(p < 0) | (p > 1)]).size:
+        raise ValueError(f"p: must lie in [0, 1], got {wrong[0]:g}")
     known, adjusted = ~np.isnan(p), np.full(p.shape, np.nan)
     if known.any():
         adjusted[known] = multipletests(p[known], method="holm")[1]
@@ -175,6 +182,8 @@ def paired_values(ours: Episodes, theirs: Episodes, measure: Measure) -> tuple[F
     for values in (a, b):
         if values.shape != (len(ours),):
             raise ValueError(f"measure: must give [B] = ({len(ours)},), one number per episode, got {values.shape}")
+    if not len(ours):
+        raise ValueError("runs: at least one episode is needed, got none")
     return a, b
 
 
@@ -182,8 +191,9 @@ def _testable(diff: Floats) -> bool:
     return len(diff) > 1 and not np.isnan(diff).any()
 
 
-def _constant(diff: Floats) -> bool:
-    return _testable(diff) and np.allclose(diff, diff[0], atol=1e-9)
+def constant(values: Floats) -> bool:
+    """Whether values [N], none of them NaN, differ by rounding only."""
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 def _p_flips(diff: Floats, seed: int) -> float:

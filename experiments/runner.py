@@ -11,7 +11,7 @@ import numpy as np
 
 from icrl.agents import LLMAgent
 from icrl.agents.base import AnyAgent
-from icrl.agents.hybrids import Hybrid
+from icrl.agents.hybrid import Hybrid
 from icrl.agents.record import Step, collect, identity, record, seen
 from icrl.agents.rollout import batches, play
 from icrl.envs import Episodes

@@ -83,7 +83,7 @@ def confidence_sequence(
 
 
 def _check_bounds(bounds: tuple[float, float], *values: Floats) -> None:
-    if not -np.inf < bounds[0] < bounds[1] < np.inf:
+    if len(bounds) != 2 or not -np.inf < bounds[0] < bounds[1] < np.inf:
         raise ValueError(f"bounds: must be two finite numbers, the lower first, got {bounds}")
     for column in values:
         if (outside := column[(column < bounds[0]) | (column > bounds[1])]).size:
@@ -117,7 +117,8 @@ def _betting(x: Floats, alpha: float) -> tuple[Floats, Floats]:
 def _asymptotic(diff: Floats, mean: Floats, alpha: float) -> tuple[Floats, Floats]:
     """Low and high [B], NaN for the first episodes."""
     n = np.arange(1, len(diff) + 1)
-    sd = np.sqrt(np.maximum(np.cumsum(diff**2) / n - mean**2, 0.0))
+    off = diff - diff[0]  # near zero, so that squares do not cancel
+    sd = np.sqrt(np.maximum(np.cumsum(off**2) / n - (mean - diff[0]) ** 2, 0.0))
     rho2 = (-2 * np.log(alpha) + np.log(1 - 2 * np.log(alpha))) / TIGHTEST
     width = sd * np.sqrt(2 * (n * rho2 + 1) / (n**2 * rho2) * np.log(np.sqrt(n * rho2 + 1) / alpha))
     width[: FEWEST - 1] = np.nan

@@ -12,7 +12,7 @@ from icrl.envs.episodes import Episodes
 from icrl.envs.types import Floats
 from icrl.experiments.bootstrap import check_level
 from icrl.experiments.measures import average_reward
-from icrl.experiments.paired import mean_test, same_luck
+from icrl.experiments.paired import constant, mean_test, same_luck
 
 
 def win_rates(
@@ -85,7 +85,7 @@ def _p_student(ours: Floats, theirs: Floats) -> float:
     """Student's two-sample test; without any spread, every difference counts."""
     if min(len(ours), len(theirs)) < 2 or np.isnan(ours).any() or np.isnan(theirs).any():
         return np.nan
-    if np.allclose(ours, ours[0]) and np.allclose(theirs, theirs[0]):
-        return float(np.isclose(ours[0], theirs[0]))
+    if constant(ours) and constant(theirs):
+        return float(constant(np.append(ours, theirs)))
     stats = [(x.mean(), x.std(ddof=1), len(x)) for x in (ours, theirs)]
     return float(ttest_ind_from_stats(*stats[0], *stats[1]).pvalue)

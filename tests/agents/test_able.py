@@ -11,12 +11,13 @@ TASKS = {name: task for name, (task, _) in PRESETS.items()} | {
     "long": Bandit(n_arms=2, horizon=5000, means=UniformMeans()),
 }
 BERNOULLI = {"EXP3", "Gittins"}
+NOISE = {"KLUCB", "MOSS", "ThompsonSampling", "MostLikelyBest", "DiscountedThompson"}  # around a mean, not a function
 REFUSED = {  # by task, what cannot play it; all else can
     "bernoulli-hard": {"BayesOptimal", "LinUCB", "LinThompsonSampling", "SuccessiveHalving", "TopTwoThompson"},
     "two": {"LinUCB", "LinThompsonSampling", "SuccessiveHalving", "TopTwoThompson"},
     "long": {"BayesOptimal", "LinUCB", "LinThompsonSampling", "SuccessiveHalving", "TopTwoThompson"},
-    "linear": {"BayesOptimal", "SuccessiveHalving", "TopTwoThompson", *BERNOULLI},
-    "lin-bai-mei": {"BayesOptimal", "SuccessiveHalving", "TopTwoThompson", *BERNOULLI},
+    "linear": {"BayesOptimal", "SuccessiveHalving", "TopTwoThompson", *BERNOULLI, *NOISE},
+    "lin-bai-mei": {"BayesOptimal", "SuccessiveHalving", "TopTwoThompson", *BERNOULLI, *NOISE},
     "contexts": {"BayesOptimal", "SuccessiveHalving", "TopTwoThompson"},
     "sleeping": {"BayesOptimal", "LinUCB", "LinThompsonSampling", "SuccessiveHalving", "TopTwoThompson"},
     "best-arm": {"BayesOptimal", "LinUCB", "LinThompsonSampling"},

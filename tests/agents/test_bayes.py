@@ -150,8 +150,19 @@ class TestGittins:
     def test_it_reads_its_own_counts(self, seen):
         rewards = [[1, 0, 1], [], [0, 0], [1] * 299, [1, 0] * 200]
         index = Gittins(discount=0.9).index(*seen(Gittins(discount=0.9), rewards, rows=2))
-        expected = [0.7072, 0.7029, 0.3796, gittins(0.9)[299, 0], 201 / 402]
+        expected = [
+            0.7072,
+            0.7029,
+            0.3796,
+            gittins(0.9)[299, 0],
+            201 / 402 + 299 / 400 * (gittins(0.9)[150, 149] - 151 / 301),
+        ]
         assert index == pytest.approx(np.tile(expected, (2, 1)), abs=3e-4)
+
+    def test_it_does_not_jump_where_its_table_ends(self, seen):
+        index = Gittins(discount=0.99).index(*seen(Gittins(discount=0.99), [[1, 0] * 149, [1, 0] * 150, [1, 0] * 160]))
+        assert (np.diff(index[0]) < 0).all() and index[0, 0] - index[0, 1] < 1e-3
+        assert index[0, 2] > 0.505  # a bonus is left
 
     @pytest.mark.parametrize("discount", [0.0, 1.0, float("nan")])
     def test_a_discount_lies_between_0_and_1(self, discount):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from icrl.agents import UCB, EpsilonGreedy, Greedy, ThompsonSampling, Uniform, rollout
+from icrl.agents import KLUCB, MOSS, UCB, EpsilonGreedy, Greedy, ThompsonSampling, Uniform, rollout
 from icrl.agents.classical import argmax, ties
 from icrl.agents.dice import Dice
-from icrl.envs import Bandit, Choice, Gap, Outcome
+from icrl.envs import Bandit, Choice, Fixed, Gap, Gaussian, Outcome
+from icrl.experiments.measures import final_regret
 
 ROWS = 2560  # ten blocks
 HISTORY = [[1, 1, 0], [0, 1], [1, 0, 0, 0, 1]]  # means 2/3, 1/2, 2/5 after t = 10
@@ -81,3 +82,15 @@ def test_a_forfeited_step_counts_nothing(seen):
     state = agent.update(state, view, Choice(np.full((256, 1), -1)), lost)
     for name, cells in before.items():
         assert (getattr(state, name) == cells).all()
+
+
+@pytest.mark.parametrize(
+    "agent", [Greedy(), ThompsonSampling(), KLUCB(), MOSS(), ThompsonSampling(variance="unknown")], ids=repr
+)
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_the_unit_of_reward_changes_nothing(agent, unit):
+    regret = []
+    for u in (1.0, unit):
+        task = Bandit(n_arms=3, horizon=50, means=Fixed(values=(u, 0.5 * u, 0)), noise=Gaussian(sd=0.3 * u))
+        regret.append(final_regret(rollout(agent, task, episodes=2048)).mean() / u)
+    assert regret[1] == pytest.approx(regret[0], rel=0.1)

@@ -19,11 +19,11 @@ from icrl.envs import (
     Gap,
     Gaussian,
     Linear,
-    Mixture,
     NormalMeans,
     Part,
     Public,
     Switching,
+    TaskMixture,
     UniformMeans,
 )
 
@@ -42,7 +42,7 @@ WORLDS = {
     "linear": lambda fakes: Linear(n_arms=5, horizon=T, dim=3),
     "features": lambda fakes: Linear(n_arms=5, horizon=T, dim=3, shared=True, drawn="episode"),
     "dueling": lambda fakes: Dueling(n_arms=5, horizon=T, preferences=BradleyTerry(strengths=NormalMeans())),
-    "mixture": lambda fakes: Mixture(
+    "mixture": lambda fakes: TaskMixture(
         parts=(
             Part(weight=0.4, task=Bandit(n_arms=3, horizon=9, means=UniformMeans())),
             Part(weight=0.6, task=Bandit(n_arms=5, horizon=T, means=Gap(best=0.6, gap=0.2))),
@@ -165,7 +165,7 @@ class TestContract:
         if type(world).__name__ == "Ending":
             assert (runs.terminated == (runs.lengths < T)).all()
             assert runs.terminated.any() and not runs.terminated.all()
-        if type(world).__name__ == "Mixture":
+        if type(world).__name__ == "TaskMixture":
             assert set(runs.lengths) == {9, T}
 
     def test_regret_never_falls(self, agent, world):

@@ -11,6 +11,8 @@ from icrl.agents import (
     EpsilonGreedy,
     EpsilonMix,
     Greedy,
+    LinThompsonSampling,
+    LinUCB,
     LLMAgent,
     Mixture,
     PriorThompson,
@@ -22,7 +24,7 @@ from icrl.agents import (
     rollout,
 )
 from icrl.agents.corral import mirrored
-from icrl.envs import Bandit, Fixed, Gap, UniformMeans, make
+from icrl.envs import Bandit, Choice, Fixed, Gap, UniformMeans, make
 from icrl.prompts import Prompt
 
 TASK = make("bernoulli-hard", horizon=30)
@@ -175,3 +177,61 @@ def test_hybrids_of_hybrids_play(llm):
     task = Bandit(n_arms=5, horizon=12, means=UniformMeans())
     whole, parts = rollout(agent, task, episodes=12, batch=12), rollout(agent, task, episodes=12, batch=5)
     assert (whole.arms == parts.arms).all() and (whole.text == parts.text).all()
+
+
+class Always(Uniform):
+    """Pulls one arm."""
+
+    def __init__(self, arm):
+        self.arm = arm
+
+    def act(self, state, view):
+        return state, Choice(np.full((len(view.t), 1), self.arm))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_hybrids_inside_one_another_draw_their_own_luck(share):
+    """EpsilonMix(Mixture): the outer coin must not decide the inner one."""
+    agent = EpsilonMix(Mixture(Always(0), Always(1), Schedule(share, share)), epsilon=0.1)
+    first = (rollout(agent, TASK, episodes=1024).arms == 0).mean()
+    assert first == pytest.approx(0.9 * share + 0.1 / 5, abs=4 * 0.5 / np.sqrt(1024 * 30))
+    agent = Mixture(EpsilonMix(Always(0), epsilon=0.3), Always(1), Schedule(share, share))
+    first = (rollout(agent, TASK, episodes=1024).arms == 0).mean()
+    assert first == pytest.approx(share * (0.7 + 0.3 / 5), abs=4 * 0.5 / np.sqrt(1024 * 30))
+
+
+@pytest.mark.parametrize("both", [lambda a, b: Mixture(a, b, Schedule(0.3, 0.3)), Corral])
+def test_calls_of_a_second_model_are_counted_too(both, fakes, tokenizer):
+    one, two = (LLMAgent(fakes.FakeModel(tokenizer), Prompt("raw", labels=fakes.FIVE)) for _ in range(2))
+    runs = rollout(both(one, two), TASK, episodes=8)
+    assert metrics.model_calls(runs).tolist() == [30] * 8 and asked(one) + asked(two) == 240
+    assert 0 < asked(one) < 240
+    assert not np.isnan(runs.mass).any() and (runs.text != "").all()
+    alone = rollout(both(Uniform(), two), TASK, episodes=8)
+    assert metrics.model_calls(alone).sum() == asked(two) - (240 - asked(one))
+
+
+def test_what_is_stated_by_monte_carlo_is_never_impossible():
+    task = make("lin-bai-mei", horizon=20)
+    runs = rollout(Stating(LinThompsonSampling(), draws=20), task, episodes=256)
+    chosen = np.take_along_axis(runs.probs, runs.arms[..., None], axis=2)
+    assert (chosen > 0).all() and np.allclose(runs.probs.sum(axis=2), 1)
+    view = task.view(task.start(np.arange(256), 0))
+    for algorithm, says in ((LinThompsonSampling(), "sampled"), (LinUCB(), "exact")):
+        agent = Stating(algorithm, draws=5)
+        assert agent.act(agent.start(task.public, None, np.arange(256), 0), view)[1].policy == says
+
+
+@pytest.mark.parametrize("inner", ["ucb", UCB, 3, None])
+def test_what_stands_inside_must_be_an_agent(inner):
+    for around in (TryAll, EpsilonMix, lambda agent: Mixture(agent, UCB()), lambda agent: Corral(UCB(), agent)):
+        with pytest.raises(ValueError, match="must be an agent"):
+            around(inner)
+    with pytest.raises(ValueError, match=r"must be one of icrl\.agents\.ALGORITHMS"):
+        Stating(inner)
+    with pytest.raises(ValueError, match=r"must be one of icrl\.agents\.ALGORITHMS"):
+        Stating(TryAll(UCB()))
+    with pytest.raises(ValueError, match="agent: must be an object"):
+        rollout(inner, TASK)
+    with pytest.raises(ValueError, match="task: must be an object"):
+        rollout(UCB(), inner)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -173,3 +175,13 @@ def test_draws_come_from_the_same_distributions(rng):
         assert posterior.mean.shape == (1, 3)
         for column, d in zip(draws.T, known, strict=True):
             assert stats.kstest(column, d.cdf).pvalue > 1e-3
+
+
+def test_many_arms_are_taken_a_few_rows_at_a_time():
+    """Each row of 300 arms needs 30 MB for each array of the quadrature."""
+    mean = np.tile(np.linspace(0, 1, 300), (8, 1))
+    tracemalloc.start()
+    best = best_probability(normal(mean, np.full(mean.shape, 0.1)), np.ones(mean.shape, np.bool_))
+    assert tracemalloc.get_traced_memory()[1] < 4e8
+    tracemalloc.stop()
+    assert np.allclose(best.sum(axis=1), 1) and (best == best[0]).all() and best[0].argmax() == 299

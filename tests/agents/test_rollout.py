@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icrl.agents import UCB, LLMAgent, Uniform, replay, rollout
+from icrl.agents import LCB, RUCB, UCB, LinUCB, LLMAgent, Uniform, recommend, replay, rollout
 from icrl.agents.record import collect, identity
 from icrl.agents.rollout import play
 from icrl.envs import Choice, make
@@ -165,3 +165,20 @@ def test_labels_can_be_given(fakes, tokenizer):
     names = (("oak", "ash", "elm", "fir"), ("fir", "elm", "ash", "oak"))
     steps = list(play(agent, TASK, episodes, 0, names=names))
     assert all(set(step.choice.text) <= {"oak", "ash", "elm", "fir"} for step in steps)
+
+
+def test_replay_refuses_what_rollout_refuses():
+    runs, duels = rollout(UCB(), TASK, episodes=4), rollout(RUCB(), make("dueling", horizon=9), episodes=4)
+    for log, agent in ((runs, LinUCB()), (runs, RUCB()), (duels, UCB()), (duels, LCB())):
+        with pytest.raises(ValueError, match="cannot play this task"):
+            recommend(agent, log)
+        with pytest.raises(ValueError, match="cannot play this task"):
+            list(replay(agent, log))
+    with pytest.raises(ValueError, match="episodes: at least one"):
+        recommend(LCB(), runs.take(slice(0, 0)))
+
+
+@pytest.mark.parametrize("episodes", [[[1], [2, 3]], [2**63], True, "all"])
+def test_episodes_are_a_number_or_indices(episodes):
+    with pytest.raises(ValueError, match="episodes: give a number"):
+        rollout(UCB(), TASK, episodes=episodes)

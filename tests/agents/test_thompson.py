@@ -123,7 +123,7 @@ def test_priors_are_checked(prior):
 
 def test_what_it_cannot_know():
     unknown = Public("bandit", 3, 100, "gaussian")
-    with pytest.raises(ValueError, match=r"ThompsonSampling .*the noise is unknown: give variance='unknown'"):
+    with pytest.raises(ValueError, match=r"deviation of the noise: give variance='unknown'"):
         ThompsonSampling().check(unknown)
     ThompsonSampling(variance="unknown").check(unknown)
     with pytest.raises(ValueError, match=r"a Beta prior needs two positive numbers, got \(-1.0, 1.0\)"):

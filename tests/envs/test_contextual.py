@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from icrl.agents import Greedy, LinUCB, Uniform, replay, rollout
 from icrl.agents.record import seen
@@ -104,3 +105,11 @@ def test_distributions_are_those_declared():
     state = world.start(np.arange(20_000), 0)
     assert state.weights.min() >= 2 and state.weights.max() <= 4 and state.weights.mean() == pytest.approx(3, abs=0.01)
     assert state.context.mean() == pytest.approx(1, abs=0.06) and state.context.std() == pytest.approx(3, rel=0.02)
+
+
+def test_contexts_have_means_of_their_own():
+    """With three arms and three contexts, all 27 maps from context to best arm occur."""
+    world = Contexts(n_arms=3, horizon=2, n_contexts=3, means=Gap(best=0.9, gap=0.5))
+    best = world.start(np.arange(3000), 0).table.argmax(axis=2)
+    _, counts = np.unique(best @ [9, 3, 1], return_counts=True)
+    assert len(counts) == 27 and stats.chisquare(counts).pvalue > 1e-3

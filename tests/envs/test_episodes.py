@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from icrl.agents import Uniform, rollout
+from icrl.agents import RUCB, UCB, Uniform, rollout
 from icrl.envs import Episodes, Public, join, make
 
 
@@ -131,3 +131,27 @@ class TestTables:
         dataset = full().to_dataset()
         assert dataset.num_rows == 7 and dataset.column_names == list(full().to_pandas())
         assert dataset["label"][:4] == full().to_pandas()["label"].tolist()[:4]
+
+
+def test_only_runs_of_one_agent_on_one_task_are_joined():
+    runs = rollout(Uniform(), make("contexts", horizon=4), episodes=3)
+    for other, says in (
+        (rollout(Uniform(), make("contexts", horizon=5), episodes=3), "same task"),
+        (rollout(UCB(), make("contexts", horizon=4), episodes=3), "same agent"),
+        (rollout(Uniform(), make("contexts", horizon=4), episodes=3, seed=1), "same seed"),
+    ):
+        with pytest.raises(ValueError, match=f"parts: all must have the {says}"):
+            join([runs, other])
+
+
+def test_a_table_of_duels():
+    table = rollout(RUCB(), make("dueling", horizon=5), episodes=2).to_pandas()
+    assert len(table) == 10 and {"arm", "arm_2", "reward", "gap"} <= set(table)
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", None])
+def test_foreign_files_are_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "runs.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="give a file written by Episodes.save"):
+        Episodes.load(tmp_path / "runs.npz")

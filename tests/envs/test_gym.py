@@ -265,3 +265,22 @@ def test_gymnasiums_own_vectors_and_wrappers_take_them():
         total += reward
     assert truncated.all() and info["episode"]["l"].tolist() == [6, 6]
     assert info["episode"]["r"].tolist() == total.tolist()
+
+
+def test_a_step_after_the_end_is_an_error():
+    env = BanditEnv("bernoulli-hard", horizon=2)
+    env.reset(seed=0)
+    assert [env.step(0)[3] for _ in range(2)] == [False, True]
+    with pytest.raises(gymnasium.error.ResetNeeded, match="the episode is over"):
+        env.step(0)
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, 2.5])
+def test_a_number_of_rows(num_envs):
+    with pytest.raises(ValueError, match="num_envs"):
+        BanditVectorEnv("bernoulli-hard", num_envs=num_envs)
+
+
+def test_options_are_a_mapping():
+    with pytest.raises(ValueError, match="options: must be a mapping"):
+        BanditEnv("bernoulli-hard").reset(seed=0, options=["episode"])

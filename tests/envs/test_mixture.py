@@ -5,16 +5,29 @@ import pytest
 from scipy import stats
 
 from icrl.agents import ThompsonSampling, Uniform, rollout
-from icrl.envs import ActionSets, Bandit, Contexts, Gap, Gaussian, Linear, Mixture, Part, Switching, UniformMeans, make
+from icrl.envs import (
+    ActionSets,
+    Bandit,
+    Contexts,
+    Gap,
+    Gaussian,
+    Linear,
+    Part,
+    Switching,
+    TaskMixture,
+    UniformMeans,
+    make,
+)
 
 EASY, HARD = make("bernoulli-easy"), make("bernoulli-hard")
 GAUSS = Bandit(n_arms=4, horizon=30, means=UniformMeans(), noise=Gaussian(sd=0.5))
+BEST = make("best-arm")
 LINEAR = Linear(n_arms=4, horizon=30, dim=2)
 
 
 def mixture(*tasks, weights=None):
     weights = weights or [1 / max(len(tasks), 1)] * len(tasks)
-    return Mixture(parts=tuple(Part(weight=w, task=t) for w, t in zip(weights, tasks, strict=True)))
+    return TaskMixture(parts=tuple(Part(weight=w, task=t) for w, t in zip(weights, tasks, strict=True)))
 
 
 def test_shares_are_the_weights():
@@ -44,7 +57,7 @@ def test_agents_are_told_what_holds_for_all():
     assert (public.reward, public.noise_sd, public.variable, public.kind) == ("gaussian", None, False, "bandit")
     assert mixture(EASY, Switching(n_arms=4, horizon=9, means=UniformMeans())).public.kind == "moving"
     assert mixture(GAUSS, GAUSS).public.noise_sd == 0.5
-    with pytest.raises(ValueError, match="the noise is unknown"):
+    with pytest.raises(ValueError, match="it needs the standard deviation of the noise"):
         ThompsonSampling().check(mixture(EASY, GAUSS).public)
     ThompsonSampling(variance="unknown").check(mixture(EASY, GAUSS).public)
 
@@ -62,6 +75,7 @@ def test_mixtures_of_mixtures():
         ((EASY, HARD), [0.5, 0.6], "sum to 1, got 1.1"),
         ((EASY, HARD), [1.5, -0.5], "weight"),
         ((EASY, LINEAR), None, r"same context_dim, got \[0, 2\]"),
+        ((BEST, BEST.model_copy(update={"horizon": 9})), None, "best-arm tasks must have the same horizon"),
         ((EASY, make("dueling")), None, r"same slots, got \[1, 2\]"),
         ((EASY, make("best-arm")), None, "could not tell these kinds of task apart: bandit, best-arm"),
         ((LINEAR, Contexts(n_arms=4, horizon=5, means=UniformMeans(), n_contexts=3)), None, "same context_dim"),
@@ -75,9 +89,9 @@ def test_what_is_no_task_is_refused(tasks, weights, says):
 
 def test_a_part_is_checked_like_any_task():
     with pytest.raises(ValueError, match="kind"):
-        Mixture.model_validate({"parts": [{"weight": 1, "task": {"kind": "nothing"}}]})
+        TaskMixture.model_validate({"parts": [{"weight": 1, "task": {"kind": "nothing"}}]})
     given = {
         "parts": [{"weight": 1.0, "task": {"kind": "bandit", "n_arms": 3, "horizon": 4, "means": {"kind": "uniform"}}}]
     }
-    assert Mixture.model_validate(given).parts[0].task.means == UniformMeans()
+    assert TaskMixture.model_validate(given).parts[0].task.means == UniformMeans()
     assert Gap(best=0.6, gap=0.2) == HARD.means

@@ -128,7 +128,7 @@ class TestActionSets:
             ({"fewest": 1}, "fewest"),
             ({"present": 0}, "present"),
             ({"present": 1.2}, "present"),
-            ({"means": Fixed(values=(0.1, 0.2, 0.3, 0.4)), "fewest": 2}, "means.values has 4 entries, but n_arms is 2"),
+            ({"means": Fixed(values=(0.1, 0.2, 0.3, 0.4)), "fewest": 2}, "fewest must equal n_arms, 4"),
         ],
     )
     def test_impossible_ranges_are_refused(self, fields, says):

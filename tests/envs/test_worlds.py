@@ -21,12 +21,12 @@ from icrl.envs import (
     Instances,
     Linear,
     Matrix,
-    Mixture,
     NormalMeans,
     Outcome,
     Part,
     Public,
     Switching,
+    TaskMixture,
     Truth,
     UniformMeans,
     View,
@@ -54,14 +54,14 @@ WORLDS = {
     "features": lambda fakes: Linear(n_arms=4, horizon=12, dim=2, shared=True, drawn="episode", text=True),
     "dueling": lambda fakes: Dueling(n_arms=4, horizon=12, preferences=BradleyTerry(strengths=NormalMeans())),
     "matrix": lambda fakes: Dueling(n_arms=2, horizon=12, preferences=Matrix(values=((0.5, 0.7), (0.3, 0.5)))),
-    "mixture": lambda fakes: Mixture(
+    "mixture": lambda fakes: TaskMixture(
         parts=(
             Part(weight=0.5, task=Bandit(n_arms=3, horizon=7, means=UniformMeans())),
             Part(weight=0.2, task=SETS),
             Part(weight=0.3, task=Switching(**MEANS, noise=Gaussian())),
         )
     ),
-    "mixed-features": lambda fakes: Mixture(
+    "mixed-features": lambda fakes: TaskMixture(
         parts=(
             Part(weight=0.5, task=Linear(n_arms=3, horizon=7, dim=2, shared=True, text=True)),
             Part(weight=0.5, task=Linear(n_arms=4, horizon=12, dim=2, shared=True, drawn="task", text=True)),

@@ -64,3 +64,9 @@ def test_what_is_unknown_is_refused() -> None:
     for column in ("means", "best_arm"):
         with pytest.raises(ValueError, match="means, best_arm: "):
             lai_robbins(replace(runs, **{column: None}))
+
+
+@pytest.mark.parametrize("kind", ["dueling", "best-arm", "moving", "contextual"])
+def test_it_is_of_stationary_bandits(kind: str) -> None:
+    with pytest.raises(ValueError, match="stationary bandits, this one is"):
+        lai_robbins(having([[0.5, 0.2, 0.1]], replace(COINS, kind=kind)))

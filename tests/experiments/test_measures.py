@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import icrl.envs
 from icrl import metrics
 from icrl.agents import UCB, Greedy, ThompsonSampling, Uniform, rollout
-from icrl.envs import Episodes, Public
+from icrl.envs import ActionSets, Bandit, Episodes, Public, UniformMeans, make
 
 
 def episodes(arms: Any, means: Any, rewards: Any = 0.0, **columns: Any) -> Episodes:
@@ -230,3 +230,14 @@ def test_reference_numbers_of_the_hard_bandit(agent: Any) -> None:
     found = np.stack([failed, fraction, greedy, metrics.pseudo_regret(run)[:, -1]])
     band = 3 * found.std(axis=1) * np.sqrt(1 / len(run) + 1 / size) + rounding
     assert (np.abs(found.mean(axis=1) - expected) <= band).all(), found.mean(axis=1)
+
+
+def test_arms_that_an_episode_lacks_are_not_counted() -> None:
+    runs = rollout(Uniform(), make("headless"), episodes=256)
+    assert len(set(np.isfinite(runs.means).sum(axis=1).tolist())) > 5
+    fair = rollout(Uniform(), Bandit(n_arms=4, horizon=100, means=UniformMeans()), episodes=256)
+    fewer = rollout(Uniform(), ActionSets(n_arms=8, fewest=2, horizon=100, means=UniformMeans()), episodes=1024)
+    four = np.isfinite(fewer.means).sum(axis=1) == 4
+    assert metrics.min_frac(fewer)[four].mean() == pytest.approx(metrics.min_frac(fair).mean(), abs=0.03)
+    assert metrics.coverage(fewer)[four, -1].min() == 1
+    assert metrics.first_pull_bias(fewer) < 0.06

@@ -230,3 +230,11 @@ def test_feedback_has_the_context(small: Episodes, shape: tuple[int, ...]) -> No
     found = replace(small, context=context).to_obp()["context"]
     assert found.shape == (15, np.prod(shape))
     assert found[-1].tolist() == context[2, 5].ravel().tolist() and found[6].tolist() == context[1, 0].ravel().tolist()
+
+
+def test_unknown_probabilities_are_called_that() -> None:
+    probs = np.full((2, 3, 2), 0.5)
+    probs[1, 2] = np.nan
+    log = log_of(probs, np.zeros((2, 3), np.int64), np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"probabilities are unknown at \(episode, step\) = \(101, 2\)"):
+        off_policy(log, np.full((2, 3, 2), 0.5))

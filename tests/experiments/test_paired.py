@@ -143,3 +143,17 @@ def test_holm_by_hand() -> None:
 
 def test_final_regret_is_the_sum_of_gaps() -> None:
     assert final_regret(replace(paid([0.0]), gap=np.array([[0.5]]))).tolist() == [0.5]
+
+
+def test_a_large_offset_is_no_constant() -> None:
+    luck = np.random.default_rng(0).normal(0, 1, 100)
+    small = equivalence(paid(luck), paid(np.zeros(100)), 0.5, reward)
+    large = equivalence(paid(1e6 + luck), paid(np.zeros(100)), 1e6 + 0.5, reward)
+    assert large.high - large.low == pytest.approx(small.high - small.low, rel=1e-6)
+    assert mean_test(1e-13 * (luck + 3)) == pytest.approx(mean_test(luck + 3), rel=1e-6)
+
+
+def test_p_values_lie_between_0_and_1() -> None:
+    with pytest.raises(ValueError, match=r"p: must lie in \[0, 1\], got 1.5"):
+        holm(np.array([0.1, 1.5]))
+    assert holm([0.1, 0.2]).tolist() == [0.2, 0.2]  # type: ignore[arg-type]

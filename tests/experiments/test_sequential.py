@@ -134,3 +134,10 @@ def test_bad_arguments_are_refused() -> None:
         sequence([0.0], [0.0], level=95)
     with pytest.raises(ValueError, match="differ in task"):
         confidence_sequence(paid([0.0]), replace(paid([0.0]), task="other"))
+
+
+def test_a_large_mean_does_not_hide_the_spread() -> None:
+    luck = np.random.default_rng(0).normal(0, 1, 100)
+    near, far = (confidence_sequence(paid(x + luck), paid(np.zeros(100)), lambda r: r.rewards[:, 0]) for x in (0, 1e9))
+    known = ~np.isnan(near.low)
+    assert (far.high - far.low)[known] == pytest.approx((near.high - near.low)[known], rel=1e-5)

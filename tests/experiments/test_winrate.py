@@ -96,3 +96,10 @@ def test_bad_tasks_are_refused() -> None:
         win_rates({"t": {"a": one, "b": paid("u", [1.0, 2.0])}})
     with pytest.raises(ValueError, match="differ in seed"):
         win_rates({"t": {"a": one, "b": replace(one, seed=1)}}, paired=True)
+
+
+def test_a_large_offset_hides_nothing() -> None:
+    rng = np.random.default_rng(0)
+    runs = {"a": paid("t", 1e7 + rng.normal(0, 1, 30)), "b": paid("t", 1e7 + 5 + rng.normal(0, 1, 30))}
+    for paired in (False, True):
+        assert win_rates({"t": runs}, paired=paired).loc["b", "win_rate"] == 1
