@@ -114,14 +114,16 @@ def page(
 
 INTRODUCTION = """This page is written by `python benchmarks/conformance.py`, which also writes
 `benchmarks/results/conformance.json`. Regrets are pseudo-regrets unless said otherwise; N is the number of episodes,
-± a standard error. "Theirs" is a published number, a number measured by running published code, or a bound."""
+± a standard error. "Theirs" is a published number, a number measured by running published code, or a bound. A row
+agrees if the two lie within four standard errors of their difference, or inside the interval that is given. DPT and
+the offline logs publish no errors: there the ± of "theirs" is what our own spread gives for 500 episodes."""
 REMARKS = """Lai and Robbins: slopes from T = 3,000 to 30,000. KL-UCB pulls a bad arm ln T / KL times plus a term of the
 order of sqrt(ln T), whose slope has not died away at these T unless the gap is large: the smaller the gap, the more
 its slope exceeds the constant. The published epsilon-greedy starts from means of 0 instead of trying each arm."""
 TABLES = """Final pseudo-regret, for `best-arm` the simple regret, for duels the strong regret, over {n:,} episodes (256
 for `MostLikelyBest`); horizons above {t} are cut. All algorithms have their default settings, and meet the same luck.
 `LCB` and `EmpiricalMean` are made for logs and stand here for completeness; algorithms that read no contexts play
-contextual tasks blindly."""
+contextual tasks blindly, except those that must know how widely an arm pays."""
 PAIRING = """Variance over episodes of the difference of two agents' final regrets on `bernoulli-hard`, N = 4,096: on
 common luck, and with luck of its own for each agent. At a ratio of 0.5, half of the episodes tell as much."""
 

@@ -68,7 +68,9 @@ def load_model(
     identity = commit or _digest(folder.glob("*.safetensors"))
     if adapter is not None:
         identity += "+" + _adapt(model, str(adapter))
-    return TransformersModel(name, model.eval(), tokenizer, identity)
+    served = TransformersModel(name, model.eval(), tokenizer, identity)
+    served.warm_up()
+    return served
 
 
 def _adapt(model: Any, adapter: str) -> str:
