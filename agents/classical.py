@@ -13,7 +13,7 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 from pydantic import ConfigDict
 
-from icrl.agents.dice import BLOCK, Dice
+from icrl.agents.dice import BLOCK, Dice, Keyed
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
 
 CONFIG = ConfigDict(extra="forbid")
@@ -27,6 +27,13 @@ class Rows:
 
     dice: Dice
     public: Public
+
+
+def dealt(player: object, state: Any, view: View, seed: int, use: int) -> Any:
+    """An algorithm's state with dice for this moment, as it needs them beside a model; any other state as it is."""
+    if not isinstance(state, Rows):
+        return state
+    return replace(state, dice=Keyed.at(player, view.episode, seed, view.t, use))
 
 
 S = TypeVar("S", bound=Rows)

@@ -123,6 +123,13 @@ class Keyed(Dice):
         return replace(self, rows=self.rows[rows] ^ _AMONG, drawn=list(self.drawn))
 
 
+def any_of(allowed: Bools, u: Floats) -> Ints:
+    """[R] one of the allowed arms of each row, each as likely, by numbers u [R] on [0, 1); 0 where there is none."""
+    rank = (u * allowed.sum(axis=1)).astype(np.int64)
+    arm: Ints = (allowed.cumsum(axis=1) > rank[:, None]).argmax(axis=1)
+    return arm
+
+
 def identity(agent: object) -> int:
     """A number for an agent's repr."""
     return zlib.crc32(repr(agent).encode())

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, PlainValidator
 
 from icrl.agents.base import AnyAgent
-from icrl.agents.classical import Rows
-from icrl.agents.dice import BLOCK, Keyed
+from icrl.agents.classical import dealt
+from icrl.agents.dice import BLOCK
 from icrl.agents.record import among
 from icrl.envs import tape
 from icrl.envs.episodes import nothing
@@ -138,16 +138,7 @@ class Hybrid:
         if isinstance(player, Hybrid):
             inside = zip(player.players, part.parts, strict=True)
             return replace(part, parts=tuple(self._dealt(p, own, state, view, use) for p, own in inside))
-        if isinstance(part, Rows):
-            return replace(part, dice=Keyed.at(player, view.episode, state.seed, view.t, use))
-        return part
-
-
-def any_of(allowed: Bools, u: Floats) -> Ints:
-    """[R] one of the allowed arms of each row, each as likely; 0 where there is none."""
-    rank = (u * allowed.sum(axis=1)).astype(np.int64)
-    arm: Ints = (allowed.cumsum(axis=1) > rank[:, None]).argmax(axis=1)
-    return arm
+        return dealt(player, part, view, state.seed, use)
 
 
 def merged(rows: Bools, ours: Choice, theirs: Choice, names: Names | None) -> Choice:

@@ -14,7 +14,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from icrl.agents.base import AnyAgent
-from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, any_of, labelled, merged
+from icrl.agents.dice import any_of
+from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, labelled, merged
 from icrl.agents.simple import Rate
 from icrl.envs.types import Choice, Floats, Ints, View
 

@@ -16,6 +16,7 @@ import torch
 
 import icrl
 from icrl.agents.rollout import play
+from icrl.prompts.instructions import instructions
 
 OUT = Path(__file__).parent / "results" / "rollout.json"
 BATCH, HORIZON = 64, 100
@@ -32,14 +33,14 @@ def one_by_one(agent: icrl.LLMAgent, seed: int, episodes: int = 2) -> float:
     """The same game by `generate`: every step sends the whole chat again, and one token comes back."""
     model, tokenizer = agent.model.model, agent.model.tokenizer  # type: ignore[attr-defined]
     task = icrl.make("bernoulli-hard", horizon=HORIZON)
-    story = agent.prompt.scenario
+    story = agent.prompt.story.texts
     begin = time.perf_counter()
     for episode in range(episodes):
         which = np.array([episode])
         state = task.start(which, seed)
         names = agent.prompt.names(task.public, which, seed)[0]
-        chat = [{"role": "system", "content": "\n".join(names).join(story.instructions(task.public))}]
-        chat.append({"role": "user", "content": story.first})
+        chat = [{"role": "system", "content": "\n".join(names).join(instructions(agent.prompt, task.public))}]
+        chat.append({"role": "user", "content": story["first"]})
         for _ in range(HORIZON):
             prompt = tokenizer.apply_chat_template(
                 chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -50,7 +51,10 @@ def one_by_one(agent: icrl.LLMAgent, seed: int, episodes: int = 2) -> float:
             state, outcome, _ = task.step(state, np.array([[arm]]))
             chat.append({"role": "assistant", "content": names[arm]})
             chat.append(
-                {"role": "user", "content": story.feedback.format(label=names[arm], reward=f"{outcome.reward[0]:.0f}")}
+                {
+                    "role": "user",
+                    "content": story["feedback"].format(label=names[arm], reward=f"{outcome.reward[0]:.0f}"),
+                }
             )
     return episodes * HORIZON / (time.perf_counter() - begin)
 

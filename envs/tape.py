@@ -46,6 +46,9 @@ class Stream(IntEnum):
     DICE = 14
     MIX = 15
     RATINGS = 16
+    HISTORY = 17
+    HINT = 18
+    DEMONSTRATION = 19
 
 
 def _mix(z: Keys) -> Keys:

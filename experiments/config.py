@@ -94,6 +94,15 @@ class Experiment(Spec):
         return _agent(self.agents[name], f"agents.{name}", {} if models is None else models)
 
 
+def _hints(prompt: Any, where: str) -> Any:
+    """A prompt's fields, its hints by an algorithm's name as the algorithm itself."""
+    if not isinstance(prompt, dict) or not (given := prompt.get("hints")):
+        return prompt
+    fields = given if isinstance(given, dict) and "adviser" in given else {"adviser": given}
+    _check_agent(fields["adviser"], f"{where}.hints.adviser")
+    return prompt | {"hints": fields | {"adviser": _agent(fields["adviser"], f"{where}.hints.adviser", {})}}
+
+
 class Served(Spec):
     """An agent on a language model; the arguments of `load_model` and of `LLMAgent`."""
 
@@ -119,6 +128,7 @@ def _agent(spec: str | dict[str, Any], where: str, models: dict[str, Model]) -> 
     """An agent, after those inside it."""
     fields: dict[str, Any] = {"type": spec} if isinstance(spec, str) else dict(spec)
     if "model" in fields:
+        fields["prompt"] = _hints(fields.get("prompt", {}), f"{where}.prompt")
         return checked(Served, fields, where).build(models)
     for inner in PLAYERS.get(fields["type"], ()):
         fields[inner] = _agent(fields[inner], f"{where}.{inner}", models)
@@ -172,7 +182,7 @@ def _check_agent(spec: Any, where: str) -> None:
         prompt: Any = fields.get("prompt", {})
         if isinstance(prompt, dict):
             check_keys(prompt, inspect.signature(Prompt).parameters, f"{where}.prompt")
-        checked(Served, fields, where)
+        checked(Served, fields | {"prompt": _hints(prompt, f"{where}.prompt")}, where)
         return
     kind = fields.get("type")
     if not isinstance(kind, str):

@@ -23,7 +23,7 @@ from icrl.agents.thompson import ThompsonSampling
 from icrl.agents.ucb import UCB
 from icrl.envs import Bandit, Bernoulli, Episodes, Gap, Gaussian, NormalMeans, UniformMeans
 from icrl.envs.types import Ints
-from icrl.finetune.heldout import EVALUATION_SEEDS, trained
+from icrl.finetune.heldout import EVALUATION_SEEDS, STORIES, trained
 from icrl.finetune.rows import Row, stem_row, summary_row
 from icrl.prompts import Chat, Pieces, Prompt, Writer, scenarios
 from icrl.prompts.chat import ChatTokenizer
@@ -98,7 +98,7 @@ def _rows(writer: Writer, played: Episodes, teacher: Ints, rng: Generator) -> li
 
 def draw_prompt(rng: Generator, grown: float = 1.0) -> Prompt:
     """Scenario, history and layout of a batch; at the beginning mostly chats."""
-    name = str(rng.choice(list(scenarios())))
+    name = str(rng.choice(STORIES))
     history: Literal["raw", "summary"] = "summary" if rng.random() < 0.2 * grown else "raw"
     layout: Literal["turns", "log"] = "log" if rng.random() < 0.25 * grown else "turns"
     return Prompt(history, scenarios()[name], layout, labels=trained(name))

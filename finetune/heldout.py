@@ -1,4 +1,4 @@
-"""What no training corpus may contain, in one place: the seeds and the label words of evaluations."""
+"""What no training corpus may contain, in one place: seeds, scenarios and label words of evaluations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from icrl.prompts import scenarios
 
 EVALUATION_SEEDS = range(1_000_000)
 """Seeds that users, tests and tables play; a corpus draws its luck from seeds beyond."""
+
+STORIES = ("buttons", "clothes")
+"""The scenarios that a corpus is written in; the others are held out."""
 
 FOLD = 5
 """Every fifth label of each scenario is held out."""

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from icrl.finetune.heldout import STORIES
 from icrl.finetune.tokenizer import build
 from icrl.prompts import scenarios
-from icrl.prompts.scenario import REWARDS
+from icrl.prompts.instructions import SENTENCES
 
 WINDOW = 16_384
 HEADS = 4
@@ -32,8 +33,8 @@ SHARPNESS = 2.0
 
 def new_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer, trained on the texts of the scenarios."""
-    texts = [text for story in scenarios().values() for text in story.model_dump(exclude={"labels"}).values()]
-    return build([text for text in (*texts, *REWARDS.values()) for _ in range(50)], WINDOW)
+    texts = [text for name in STORIES for text in scenarios()[name].texts.values()]
+    return build([text for text in (*texts, *SENTENCES) for _ in range(50)], WINDOW)
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
@@ -55,7 +56,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     )
     model = Qwen3ForCausalLM(config)
     embedding = model.model.embed_tokens.weight
-    words = [label for story in scenarios().values() for label in story.labels]
+    words = [label for name in STORIES for label in scenarios()[name].labels]
     frozen = torch.tensor([tokenizer.encode(word, add_special_tokens=False)[0] for word in words])
     with torch.no_grad():
         embedding.normal_(std=SPREAD)

@@ -13,7 +13,9 @@ import numpy as np
 
 from icrl.envs import Episodes
 from icrl.envs.types import Ints, Names
+from icrl.prompts.history import Raw, Summary
 from icrl.prompts.pieces import Tokens
+from icrl.prompts.summary import Totals
 from icrl.prompts.writer import Writer
 
 IGNORE = -100
@@ -39,6 +41,8 @@ def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: i
         teacher: [T] the teacher's arm at each step of this history, -1 for none; a log needs the one at step `steps`.
         steps: How many steps are shown.
     """
+    if not isinstance(writer.prompt.past, Raw) or writer.asks or writer.shows:
+        raise ValueError("prompt: one row holds raw histories without hints, of tasks that show nothing, only")
     names = _names(episodes)[b]
     ids = [writer.head(names)]
     labels = [np.full_like(ids[0], IGNORE)]
@@ -67,10 +71,11 @@ def summary_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, t: in
     """The decision after `t` steps, from a summary of them."""
     names = _names(episodes)[b]
     arms, rewards = episodes.arms[b, :t], episodes.rewards[b, :t]
-    pulls = np.bincount(arms[arms >= 0], minlength=len(names))
-    totals = np.bincount(arms[arms >= 0], rewards[arms >= 0], len(names))
-    means = totals / np.maximum(pulls, 1)
-    ids = [writer.head(names), *writer.summaries(names, pulls.tolist(), means.tolist())]
+    history = writer.prompt.past
+    totals = Totals.none(1, len(names), history.last if isinstance(history, Summary) else 0)
+    for arm, reward in zip(arms, rewards, strict=True):
+        totals.add(arm[None], reward[None])
+    ids = [writer.head(names), *writer.summaries(names, totals.rows()[0])]
     labels = [np.full(len(piece), IGNORE, np.int32) for piece in ids]
     _answer(writer, names, int(teacher[t]), ids, labels)
     return Row(np.concatenate(ids), np.concatenate(labels), _choices(writer, names))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from icrl.finetune.heldout import STORIES
 from icrl.prompts import scenarios
 
 MARKERS = ("<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
@@ -26,7 +27,7 @@ def build(texts: Iterable[str], window: int, vocabulary: int = 1792) -> PreTrain
     Raises:
         ValueError: A label did not become one token.
     """
-    words = [label for story in scenarios().values() for label in story.labels]
+    words = [label for name in STORIES for label in scenarios()[name].labels]
     numbers = [f"{lead}{n}" for lead in (" ", " -", "Reward ", "Reward -") for n in range(10)] + [
         f".{n:02d}" for n in range(100)
     ]

@@ -2,9 +2,26 @@
 
 from icrl.prompts.adviser import Adviser
 from icrl.prompts.chat import Chat
+from icrl.prompts.hints import Hints
+from icrl.prompts.history import Positive, Raw, Stochastic, Summary, Window
 from icrl.prompts.pieces import Pieces
 from icrl.prompts.prompt import Prompt
 from icrl.prompts.scenario import Scenario, scenario, scenarios
 from icrl.prompts.writer import Writer
 
-__all__ = ["Adviser", "Chat", "Pieces", "Prompt", "Scenario", "Writer", "scenario", "scenarios"]
+__all__ = [
+    "Adviser",
+    "Chat",
+    "Hints",
+    "Pieces",
+    "Positive",
+    "Prompt",
+    "Raw",
+    "Scenario",
+    "Stochastic",
+    "Summary",
+    "Window",
+    "Writer",
+    "scenario",
+    "scenarios",
+]

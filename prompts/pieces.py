@@ -26,6 +26,10 @@ class Pieces:
             ids = self._known[text] = np.array(self._encode(text), np.int32)
         return ids
 
+    def once(self, text: str) -> Tokens:
+        """As a call, of a text that will hardly come again: it is not kept."""
+        return np.array(self._encode(text), np.int32)
+
     def _encode(self, text: str) -> list[int]:
         if text and self._spaced:
             lead, ids = self._plain(_BREAK), self._plain(_BREAK + text)

@@ -8,21 +8,21 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from icrl.envs.types import Ints, Names, Public
+from icrl.prompts.hints import Advising, Hints, as_hints
+from icrl.prompts.history import History, Named, Summary, as_history
 from icrl.prompts.scenario import Layout, Scenario, check_labels, scenario
 
-History = Literal["raw", "summary"]
 Answer = Literal["direct", "free"]
 OnFailure = Literal["retry", "resample", "forfeit"]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_default=True))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_default=True, arbitrary_types_allowed=True))
 class Prompt:
     """How a history is told to a model, and how its answer is read.
 
     Args:
-        history: `raw`, every step in order (append-only); or `summary`, pulls and mean reward of each arm, which is
-            written anew at each step.
-        scenario: `buttons` (neutral words), `clothes` (meaningful names), or a `Scenario`.
+        history: `raw`, `summary`, `positive`, or a value of `icrl.prompts.history`, such as `Window(last=20)`.
+        scenario: `buttons` or `slots` (neutral), `clothes` or `ads` (meaningful), or a `Scenario`.
         layout: `turns`, a chat in which each answer is a turn of the model (a summary has one turn only); or `log`,
             one message with the history as lines and the question last.
         answer: `direct`, the policy over the labels is read from the model's probabilities; or `free`, the model
@@ -32,16 +32,24 @@ class Prompt:
             draw an arm at random (`resample`), or let the step pass without a reward (`forfeit`). Always counted.
         retries: See `on_failure`.
         max_tokens: Longest free answer.
+        instructions: `bare`; or `advice`, with a sentence on exploring.
+        horizon: Whether the number of steps is `told` or `hidden`.
+        system: Text that stands before the instructions.
+        hints: An algorithm (`icrl.UCB()`), or `Hints` of one: its numbers stand before each question.
     """
 
-    history: History = "raw"
-    scenario: Annotated[Scenario, BeforeValidator(lambda v: scenario(v) if isinstance(v, str) else v)] = "buttons"  # type: ignore[assignment]
+    history: Annotated[History | Named, BeforeValidator(as_history)] = "raw"
+    scenario: Annotated[Scenario | str, BeforeValidator(lambda v: scenario(v) if isinstance(v, str) else v)] = "buttons"
     layout: Layout = "turns"
     answer: Answer = "direct"
     labels: tuple[str, ...] | None = None
     on_failure: OnFailure = "retry"
     retries: Annotated[int, Field(ge=0)] = 2
     max_tokens: Annotated[int, Field(ge=1)] = 16
+    instructions: Literal["bare", "advice"] = "bare"
+    horizon: Literal["hidden", "told"] = "hidden"
+    system: str = ""
+    hints: Annotated[Hints | Advising | None, BeforeValidator(as_hints)] = None
 
     @model_validator(mode="after")
     def _labels_are_distinct(self) -> Self:
@@ -50,15 +58,49 @@ class Prompt:
         return self
 
     @property
+    def past(self) -> History:
+        """The history as a value, also where it was given by its name."""
+        assert not isinstance(self.history, str)
+        return self.history
+
+    @property
+    def story(self) -> Scenario:
+        """The scenario as a value, also where it was given by its name."""
+        assert not isinstance(self.scenario, str)
+        return self.scenario
+
+    @property
+    def notes(self) -> Hints | None:
+        """The hints as a value, also where they were given by their algorithm."""
+        assert self.hints is None or isinstance(self.hints, Hints)
+        return self.hints
+
+    @property
     def append_only(self) -> bool:
         """Whether the stem of a step is a token prefix of the stem of the next."""
-        return self.history == "raw"
+        return self.past.append_only
+
+    @property
+    def turns(self) -> bool:
+        """Whether past answers are turns of their own."""
+        return self.layout == "turns" and not isinstance(self.past, Summary)
 
     @property
     def words(self) -> tuple[str, ...]:
         """The labels to draw from."""
-        return self.scenario.labels if self.labels is None else self.labels
+        return self.story.labels if self.labels is None else self.labels
 
     def names(self, public: Public, episodes: Ints, seed: int) -> Names:
         """Labels of these episodes; see `Scenario.names`."""
-        return self.scenario.model_copy(update={"labels": self.words}).names(public.n_arms, episodes, seed)
+        return self.story.model_copy(update={"labels": self.words}).names(public.n_arms, episodes, seed)
+
+    def check(self, public: Public) -> None:
+        """Raises ValueError if such a task cannot be told this way."""
+        if public.horizon is None and self.horizon == "told":
+            raise ValueError("horizon: the task has none that could be told")
+        if self.past.rewards == "words" and public.reward != "bernoulli":
+            raise ValueError(f"history.rewards: only rewards of 0 and 1 have words, the task's are {public.reward}")
+        if isinstance(self.past, Summary) and public.context_dim:
+            raise ValueError("history: a summary by arm cannot tell what depends on contexts; use 'raw'")
+        if self.notes is not None:
+            self.notes.adviser.check(public)

@@ -1,10 +1,13 @@
-"""The story told about a task: its texts, and the words that may name the arms."""
+"""The story told about a task: a few words for the texts that all stories share, and the words that may name the arms.
+
+Every text may be replaced. In texts, {unit}, {units}, {tries}, {act} and {acted} are the story's own words.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Annotated, Literal, Self
 
@@ -15,16 +18,15 @@ from pydantic import BeforeValidator, model_validator
 from icrl.envs import tape
 from icrl.envs.spec import Spec, nearest
 from icrl.envs.tape import Stream
-from icrl.envs.types import Ints, Names, Public, RewardFamily
+from icrl.envs.types import Ints, Names
 
-REWARDS: dict[RewardFamily, str] = {
-    "bernoulli": "A reward is 0 or 1.",
-    "gaussian": "A reward is a number and may be negative.",
-}
-_DECIMALS: dict[RewardFamily, int] = {"bernoulli": 0, "gaussian": 2}
+Layout = Literal["turns", "log"]
 
+WORDS = ("unit", "units", "tries", "act", "acted")
 _PLACEHOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "system": (("labels",), ("n", "rewards")),
+    "setting": ((), ("n",)),
+    "system": (("labels",), ("setting", "n", "rule", "rewards", "goal", "advice", "horizon", "answer")),
+    "goal": ((), ()),
     "first": ((), ()),
     "feedback": (("reward",), ("label",)),
     "forfeit": ((), ()),
@@ -34,47 +36,72 @@ _PLACEHOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "summary": ((), ()),
     "tried": (("label", "mean", "pulls"), ()),
     "untried": (("label",), ()),
+    "seen": (("seen",), ()),
     "query": ((), ()),
 }
-"""Of each text: those that it must have, and those that it may have."""
+"""Of each text: placeholders that it must have, and those that it may have besides the story's words."""
 
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda v: v.split() if isinstance(v, str) else v)]
 
 
 class Scenario(Spec):
-    """Texts of a scenario; the placeholders are explained in `scenarios.yaml`.
+    """A story; the placeholders of its texts are explained in `scenarios.yaml`.
+
+    Attributes:
+        setting: Who the player is and what it chooses from.
+        unit: What an arm is called; `units`: several of them.
+        tries: What pulls are called.
+        act: The verb of a pull; `acted`: what was done.
+        labels: Words that may name an arm.
 
     Raises:
         ValueError: A text lacks a placeholder, has one twice or one that is unknown there; a label is empty, has
             spaces around it or a line break in it; or two labels differ by case only.
     """
 
-    system: str
-    first: str
-    feedback: str
-    forfeit: str
-    log: str
-    line: str
-    lost: str
-    summary: str
-    tried: str
-    untried: str
-    query: str
+    setting: str
+    unit: str
+    units: str
+    tries: str
+    act: str
+    acted: str
     labels: Words
+    system: str = "{setting} {rule} {rewards} {goal}{advice}{horizon}\nThe {units} are:\n{labels}\n{answer}"
+    goal: str = "You want the highest total reward over many {tries}, so learn which {unit} is best while you {act}."
+    first: str = "Which {unit} do you {act}?"
+    feedback: str = "Reward {reward} ({label})"
+    forfeit: str = "That is no {unit}, so nothing was {acted}."
+    log: str = "Your {tries} so far and their rewards:\n"
+    line: str = "Reward {reward} ({label})\n"
+    lost: str = "nothing {acted}\n"
+    summary: str = "Your {tries} so far, by {unit}:\n"
+    tried: str = "Mean reward {mean}, {pulls} {tries} ({label})\n"
+    untried: str = "0 {tries} ({label})\n"
+    seen: str = "Now: {seen}\n"
+    query: str = "Which {unit} do you {act}?"
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         check_labels(self.labels)
         for field, (needed, optional) in _PLACEHOLDERS.items():
-            found = re.findall(r"{(\w*)}", getattr(self, field))
+            found = [x for x in re.findall(r"{(\w*)}", getattr(self, field)) if x not in WORDS]
             wrong = {*needed} - {*found} or {*found} - {*needed, *optional} or {x for x in found if found.count(x) > 1}
             if wrong:
-                allowed = ", ".join(f"{{{name}}}" for name in (*needed, *optional)) or "none"
+                allowed = ", ".join(f"{{{name}}}" for name in (*needed, *optional, *WORDS))
                 raise ValueError(
                     f"{field}: {{{min(wrong)}}} is missing, unknown or there twice in {getattr(self, field)!r}; "
                     f"placeholders of this text: {allowed}"
                 )
         return self
+
+    def told(self, text: str) -> str:
+        """A text in this story's words."""
+        return re.sub(r"{(unit|units|tries|act|acted)}", lambda found: str(getattr(self, found[1])), text)
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """The texts by name, in this story's words."""
+        return {field: self.told(getattr(self, field)) for field in _PLACEHOLDERS}
 
     def names(self, n_arms: int, episodes: Ints, seed: int) -> Names:
         """Labels of the arms, drawn anew for each episode without replacement; equal for all agents.
@@ -87,19 +114,6 @@ class Scenario(Spec):
         luck = tape.uniform(tape.key(seed, Stream.LABELS, episodes[:, None], np.arange(len(self.labels))))
         drawn = np.argsort(luck, axis=1)[:, :n_arms]
         return tuple(tuple(self.labels[i] for i in row) for row in drawn.tolist())
-
-    def instructions(self, public: Public) -> tuple[str, str]:
-        """The system text, before and after the list of the labels."""
-        before, _, after = self.system.partition("{labels}")
-        shown = {"{n}": str(public.n_arms), "{rewards}": REWARDS[public.reward]}
-        for placeholder, text in shown.items():
-            before, after = before.replace(placeholder, text), after.replace(placeholder, text)
-        return before, after
-
-
-def number(value: float, public: Public) -> str:
-    """A reward as text: 0 or 1 for Bernoulli rewards, else two decimals."""
-    return f"{value:z.{_DECIMALS[public.reward]}f}"  # z: never "-0.00"
 
 
 def check_labels(labels: tuple[str, ...]) -> None:
@@ -131,6 +145,3 @@ def scenario(name: str) -> Scenario:
     if name not in known:
         raise ValueError(f"scenario: unknown scenario {name!r}{nearest(name, known)} Known: {', '.join(known)}")
     return known[name]
-
-
-Layout = Literal["turns", "log"]

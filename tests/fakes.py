@@ -32,10 +32,11 @@ from icrl.agents import (
 from icrl.agents.hybrids import Both
 from icrl.envs import Bandit, Choice, tape
 from icrl.envs.tape import Stream
+from icrl.finetune.heldout import STORIES
 from icrl.finetune.tokenizer import TEMPLATE, build
 from icrl.models import Answer, Query
-from icrl.prompts import Prompt, scenarios
-from icrl.prompts.scenario import REWARDS
+from icrl.prompts import Hints, Prompt, Stochastic, Window, scenarios
+from icrl.prompts.instructions import SENTENCES
 
 __all__ = ["AGENTS", "TEMPLATE"]
 
@@ -46,8 +47,8 @@ FIVE = ("red", "blue", "green", "yellow", "orange")
 
 def word_tokenizer() -> Any:
     """As `icrl.finetune.network.new_tokenizer`, which needs torch."""
-    texts = [text for story in scenarios().values() for text in story.model_dump(exclude={"labels"}).values()]
-    return build([text for text in (*texts, *REWARDS.values()) for _ in range(50)], 16_384)
+    texts = [text for name in STORIES for text in scenarios()[name].texts.values()]
+    return build([text for text in (*texts, *SENTENCES) for _ in range(50)], 16_384)
 
 
 def byte_tokenizer(template: str | None) -> Any:
@@ -164,6 +165,9 @@ PROMPTS: dict[str, Prompt] = {
     "llm-turns": Prompt("raw", labels=FIVE),
     "llm-log": Prompt("raw", layout="log", labels=FIVE),
     "llm-summary": Prompt("summary", labels=FIVE),
+    "llm-window": Prompt(Window(last=4, first=2), "ads", labels=FIVE, hints=UCB()),
+    "llm-hints": Prompt(Stochastic(keep=0.5), layout="log", labels=FIVE, hints=Hints(ThompsonSampling(), ("arm",))),
+    "llm-positive": Prompt("positive", "slots", labels=FIVE, instructions="advice", horizon="told"),
     "llm-retry": Prompt("raw", labels=FIVE, answer="free", on_failure="retry", retries=1),
     "llm-resample": Prompt("raw", labels=FIVE, answer="free", on_failure="resample"),
     "llm-forfeit": Prompt("raw", layout="log", labels=FIVE, answer="free", on_failure="forfeit"),
@@ -221,6 +225,7 @@ def snapshot(state: Any) -> dict[str, Any]:
         parts = {f"{i}": snapshot(part) for i, part in enumerate(state.parts)}
         return parts | {"pulls": state.pulls.copy(), "extra": [cells.copy() for cells in state.extra]}
     arrays = {f.name: getattr(state, f.name) for f in fields(state)}
+    arrays |= vars(arrays.pop("totals")) if "totals" in arrays else {}
     arrays = {name: value.copy() for name, value in arrays.items() if isinstance(value, np.ndarray)}
     if "ids" in arrays:
         arrays["ids"][np.arange(arrays["ids"].shape[1]) >= arrays["stem"][:, None]] = 0

@@ -50,7 +50,7 @@ def test_what_is_refused_names_those_who_can(name):
     assert refusals, "each algorithm refuses something: duels, or all that are none"
 
 
-@pytest.mark.parametrize("task", ["dueling", "linear", "sleeping", "switching", "best-arm"])
+@pytest.mark.parametrize("task", ["dueling", "dueling-cycle"])
 def test_a_model_says_what_prompts_cannot_tell(task, fakes, tokenizer):
     agent = LLMAgent(fakes.FakeModel(tokenizer))
     for player in (agent, TryAll(agent), Mixture(ALGORITHMS["UCB"](), agent)):

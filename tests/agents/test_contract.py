@@ -64,7 +64,8 @@ NAMES = (
     *("RUCB", "DoubleThompson", "SuccessiveHalving", "TopTwoThompson", "LCB", "EmpiricalMean"),
     *("epsilon-often", "epsilon-decaying", "ucb-half", "ucb-constant", "thompson-unknown", "thompson-prior"),
     *("stubborn-less", "documented", "stating", "try-all-ucb", "mix-of-two"),
-    *("llm-turns", "llm-log", "llm-summary", "llm-retry", "llm-resample", "llm-forfeit"),
+    *("llm-turns", "llm-log", "llm-summary", "llm-window", "llm-hints", "llm-positive"),
+    *("llm-retry", "llm-resample", "llm-forfeit"),
     *("try-all", "try-all-free", "epsilon-mix", "mixture", "mixture-free", "corral", "prior"),
 )
 

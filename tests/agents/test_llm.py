@@ -78,9 +78,9 @@ class TestWindow:
         rollout(LLMAgent(model, Prompt("summary")), make("bernoulli-hard", horizon=60), episodes=2)
         assert max(len(q.ids) for asked in model.asked for q in asked) < 200
 
-    @pytest.mark.parametrize("fields", [{"slots": 2}, {"context_dim": 3}])
+    @pytest.mark.parametrize("fields", [{"slots": 2}])
     def test_tasks_that_cannot_be_told(self, fields, fakes, tokenizer):
-        with pytest.raises(ValueError, match="task: prompts tell of stationary bandits"):
+        with pytest.raises(ValueError, match="task: prompts tell of bandits with one choice per step"):
             LLMAgent(fakes.FakeModel(tokenizer)).check(Public("other", 5, 8, "bernoulli", **fields))
 
 

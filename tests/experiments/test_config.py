@@ -80,7 +80,10 @@ def test_bad_tasks_are_refused_with_a_sentence(tmp_path, task, says):
     [
         ("{model: pocket, prompt: null}", "agents.a.prompt"),
         ("{model: pocket, prompt: raw}", "agents.a.prompt"),
-        ("{model: pocket, prompt: {history: rew}}", "agents.a.prompt.history: .*'raw' or 'summary'"),
+        (
+            "{model: pocket, prompt: {history: rew}}",
+            "agents.a.prompt.history: .*'rew', did you mean 'raw'",
+        ),
         ("{model: pocket, temperature: hot}", "agents.a.temperature: .*'hot'"),
         ("{model: pocket, temperature: -1}", "agents.a.temperature: .*-1"),
         ("{type: UCB, c: -1}", "agents.a.c: .*-1"),

@@ -6,7 +6,7 @@ import torch
 import icrl
 from icrl.finetune import pocket
 from icrl.finetune.corpus import Corpus
-from icrl.finetune.heldout import held_out
+from icrl.finetune.heldout import STORIES, held_out
 from icrl.finetune.network import new_model, new_tokenizer
 from icrl.finetune.pocket import Batches
 from icrl.finetune.rows import IGNORE
@@ -31,10 +31,10 @@ def test_embeddings_of_labels_stay_as_they_were_drawn(tokenizer):
     torch.nn.functional.cross_entropy(out.flatten(0, 1), wanted.flatten(), ignore_index=IGNORE).backward()
     torch.optim.SGD(model.parameters(), lr=1.0).step()
     moved = (model.model.embed_tokens.weight != before).any(dim=1)
-    words = [label for story in scenarios().values() for label in story.labels]
+    words = [label for name in STORIES for label in scenarios()[name].labels]
     ids = [tokenizer.encode(word, add_special_tokens=False)[0] for word in words]
     assert not moved[ids].any() and moved[tokenizer.encode("<|end|>", add_special_tokens=False)[0]]
-    assert {word for name in scenarios() for word in held_out(name)} <= set(words)
+    assert {word for name in STORIES for word in held_out(name)} <= set(words)
 
 
 def test_the_loss_is_that_of_the_policy_and_of_the_words():

@@ -12,6 +12,7 @@ from transformers.utils import chat_template_utils
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import Bandit, Gap
 from icrl.prompts import Chat, Pieces, Prompt, Writer
+from icrl.prompts.instructions import instructions
 
 FOLDER = Path(importlib.util.find_spec("trl").submodule_search_locations[0]) / "chat_templates"
 MULTIMODAL = {f"{name}{kind}" for name in ("idefics3", "llava_next", "smolvlm") for kind in ("", "_training")}
@@ -71,18 +72,18 @@ class TestEachTemplate:
 
     def test_the_instructions_appear_once(self, name, played):
         agent, queries, runs = played(name)
-        system = "\n".join(runs.names[0]).join(agent.prompt.scenario.instructions(TASK.public))
+        system = "\n".join(runs.names[0]).join(instructions(agent.prompt, TASK.public))
         text = agent.model.tokenizer.decode(queries[-1].ids)
-        assert text.count(system) == 1 and text.count(agent.prompt.scenario.first) == 1
+        assert text.count(system) == 1 and text.count(agent.prompt.story.texts["first"]) == 1
 
     def test_it_is_what_the_template_would_write(self, name, played):
         """Empty thoughts aside: a template drops those of the past, here the text that was answered stays."""
         agent, queries, runs = played(name)
-        story, tokenizer = agent.prompt.scenario, agent.model.tokenizer
-        system = "\n".join(runs.names[0]).join(story.instructions(TASK.public))
-        talk = [{"role": "system", "content": system}, {"role": "user", "content": story.first}]
+        first, tokenizer = agent.prompt.story.texts["first"], agent.model.tokenizer
+        system = "\n".join(runs.names[0]).join(instructions(agent.prompt, TASK.public))
+        talk = [{"role": "system", "content": system}, {"role": "user", "content": first}]
         if name in NO_SYSTEM:
-            talk = [{"role": "user", "content": f"{system}\n\n{story.first}"}]
+            talk = [{"role": "user", "content": f"{system}\n\n{first}"}]
         for t, query in enumerate(queries):
             written = tokenizer.apply_chat_template(
                 talk,

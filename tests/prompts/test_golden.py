@@ -1,12 +1,13 @@
 """The exact prompts, as files: a change of wording must be seen. ICRL_WRITE_GOLDEN=1 writes them anew."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from icrl.agents import LLMAgent
+from icrl.agents import LLMAgent, replay, rollout
 from icrl.agents.rollout import play
 from icrl.envs import Bandit, Fixed, Gaussian
 from icrl.prompts import Prompt, scenarios
@@ -20,7 +21,7 @@ TASKS = {
 }
 CASES = [
     (story, history, layout, "")
-    for story in ("buttons", "clothes")
+    for story in ("buttons", "slots", "clothes", "ads")
     for history in ("raw", "summary")
     for layout in ("turns", "log")
 ]
@@ -33,9 +34,10 @@ def test_all_scenarios_have_golden_prompts():
 
 @pytest.mark.parametrize(("story", "history", "layout", "noise"), CASES, ids=lambda v: v)
 def test_prompts_are_those_of_the_files(story, history, layout, noise, fakes, tokenizer):
-    model = fakes.FakeModel(tokenizer)
-    agent = LLMAgent(model, Prompt(history, story, layout, labels=WORDS))
-    list(play(agent, TASKS[noise], np.array([1]), 0))
+    model, prompt, task = fakes.FakeModel(tokenizer), Prompt(history, story, layout, labels=WORDS), TASKS[noise]
+    runs = rollout(fakes.Scripted([[0, 0, 0, 0], [0, 1, 0, 2]]), task, episodes=[1])
+    named = replace(runs, names=prompt.names(task.public, runs.episode, 0))
+    list(replay(LLMAgent(model, prompt), named))
     first, fourth = (tokenizer.decode(model.asked[t][0].ids) for t in (0, 3))
     found = f"==== t=0\n{first}\n==== t=3\n{fourth}\n"
     file = GOLDEN / f"{story}-{history}-{layout}{noise}.txt"

@@ -6,7 +6,7 @@ from scipy import stats
 
 from icrl.envs import make
 from icrl.prompts import Prompt, scenario, scenarios
-from icrl.prompts.scenario import number
+from icrl.prompts.instructions import ADVICE, HORIZON, SENTENCES, instructions, number
 
 PUBLIC = make("bernoulli-hard").public
 MANY = np.arange(2000)
@@ -54,7 +54,7 @@ class TestPlaceholders:
             ("feedback", "You got something.", "feedback: {reward}"),
             ("line", "{reward}", "line: {label}"),
             ("tried", "{label}: {mean}", "tried: {pulls}"),
-            ("query", "Which of {n}?", "query: {n} .*placeholders of this text: none"),
+            ("query", "Which of {n}?", "query: {n} .*placeholders of this text: {unit}"),
         ],
     )
     def test_wrong_ones_are_refused_at_once(self, field, text, says):
@@ -64,7 +64,7 @@ class TestPlaceholders:
     def test_other_braces_are_text(self):
         text = 'Answer as {"button": "red"}.\n{labels}'
         story = scenario("buttons").model_validate(scenario("buttons").model_dump() | {"system": text})
-        assert story.instructions(PUBLIC) == ('Answer as {"button": "red"}.\n', "")
+        assert instructions(Prompt(scenario=story), PUBLIC) == ('Answer as {"button": "red"}.\n', "")
 
 
 @pytest.mark.parametrize(("value", "text"), [(-0.001, "0.00"), (-0.0, "0.00"), (1.005, "1.00"), (-2, "-2.00")])
@@ -102,7 +102,7 @@ class TestNames:
 
 
 class TestScenarios:
-    @pytest.mark.parametrize("name", ["buttons", "clothes"])
+    @pytest.mark.parametrize("name", ["buttons", "slots", "clothes", "ads"])
     def test_ship_with_many_labels(self, name):
         assert len(scenario(name).labels) >= 80
         assert scenario(name) == Prompt(scenario=name).scenario == Prompt(scenario=scenario(name)).scenario
@@ -132,9 +132,9 @@ class TestScenarios:
         with pytest.raises(ValueError, match=field):
             Prompt(**{field: value})
 
-    @pytest.mark.parametrize("name", ["buttons", "clothes"])
+    @pytest.mark.parametrize("name", ["buttons", "slots", "clothes", "ads"])
     def test_texts_name_no_arm_by_accident(self, name):
         """A label in the instructions would be a hint."""
         story = scenario(name)
-        said = " ".join(story.model_dump(exclude={"labels"}).values()).casefold().split()
+        said = " ".join((*story.texts.values(), *SENTENCES, ADVICE, HORIZON)).casefold().split()
         assert not {label.casefold() for label in story.labels} & {word.strip(".,:") for word in said}

@@ -17,7 +17,7 @@ STYLES = [
 
 def style(prompt):
     name = next(name for name, story in scenarios().items() if story == prompt.scenario)
-    return f"{name}-{prompt.history}-{prompt.layout}"
+    return f"{name}-{prompt.history.kind}-{prompt.layout}"
 
 
 @pytest.fixture(params=["words", "letters"])
@@ -89,7 +89,7 @@ def test_texts_tell_what_happened(prompt, fakes, letters):
     runs = rollout(LLMAgent(model, prompt), COINS, episodes=1)
     text = letters.decode(model.asked[-1][0].ids)
     arms, rewards, names = runs.arms[0, :-1], runs.rewards[0, :-1], runs.names[0]
-    if prompt.history == "summary":
+    if prompt.history.kind == "summary":
         for arm, name in enumerate(names):
             mine = rewards[arms == arm]
             line = next(line for line in text.splitlines() if line.endswith(f" ({name})"))

@@ -1,0 +1,63 @@
+"""The system text: sentences that depend on the task and on the prompt, in the words of the story."""
+
+from __future__ import annotations
+
+from icrl.envs.types import Public, RewardFamily
+from icrl.prompts.prompt import Prompt
+
+REWARDS: dict[RewardFamily, str] = {
+    "bernoulli": "A reward is 0 or 1.",
+    "gaussian": "A reward is a number and may be negative.",
+}
+IN_WORDS = "A reward is yes or no."
+_MEAN = "Each {unit} has its own mean reward, which never changes and which you do not know."
+RULES = {
+    "bandit": _MEAN,
+    "best-arm": _MEAN,
+    "moving": "Each {unit} has its own mean reward, which may change over time and which you do not know.",
+    "contextual": "How much each {unit} pays depends on what you are told before each choice, in a way that does not "
+    "change and that you do not know.",
+}
+NAME_THE_BEST = "Only your last choice counts: it has to be the best {unit}, so learn which one that is before."
+ADVICE = (
+    " Any {unit} that paid badly at first may still be the best one: balance trying the {units} that you know little "
+    "about with taking the one that seems best."
+)
+HORIZON = " There are {horizon} {tries} in all."
+COME_AND_GO = " Not all {units} are there every time: you are told which are."
+HINTED = " Before each choice you see notes of an algorithm that has seen the same rewards."
+ANSWERS = {
+    "direct": "Answer with the name of one {unit} and nothing else.",
+    "free": "Answer with the name of one {unit} and nothing else.",
+}
+SENTENCES = (*REWARDS.values(), *RULES.values(), *ANSWERS.values())
+
+
+def instructions(prompt: Prompt, public: Public) -> tuple[str, str]:
+    """The system text, before and after the list of the labels."""
+    story = prompt.story
+    words = prompt.past.rewards == "words"
+    advice = (ADVICE if prompt.instructions == "advice" else "") + (COME_AND_GO if public.variable else "")
+    advice += HINTED if prompt.hints is not None else ""
+    shown = {
+        "{setting}": story.setting,
+        "{rule}": RULES[public.kind],
+        "{rewards}": IN_WORDS if words else REWARDS[public.reward],
+        "{goal}": NAME_THE_BEST if public.kind == "best-arm" else story.goal,
+        "{advice}": advice,
+        "{horizon}": HORIZON if prompt.horizon == "told" or public.kind == "best-arm" else "",
+        "{answer}": ANSWERS[prompt.answer],
+    }
+    text = story.system
+    for placeholder, value in shown.items():
+        text = text.replace(placeholder, value)
+    for placeholder, number in {"{n}": public.n_arms, "{horizon}": public.horizon}.items():
+        text = text.replace(placeholder, str(number))
+    before, _, after = story.told(text).partition("{labels}")
+    return (f"{prompt.system}\n\n" if prompt.system else "") + before, after
+
+
+def number(value: float, public: Public, decimals: int | None = None) -> str:
+    """A reward as text: 0 or 1 for Bernoulli rewards, else two decimals, unless told otherwise."""
+    digits = (0 if public.reward == "bernoulli" else 2) if decimals is None else decimals
+    return f"{value:z.{digits}f}"  # z: never "-0.00"

@@ -1,0 +1,182 @@
+"""Hints: they tell the algorithm's numbers, a model that follows them plays as the algorithm, and controls do not."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from icrl import metrics
+from icrl.agents import (
+    ALGORITHMS,
+    LCB,
+    UCB,
+    LinUCB,
+    LLMAgent,
+    MostLikelyBest,
+    Schedule,
+    ThompsonSampling,
+    Uniform,
+    replay,
+    rollout,
+)
+from icrl.agents import Mixture as Turns
+from icrl.envs import Bandit, BestArm, Fixed, UniformMeans, make
+from icrl.models import Answer
+from icrl.prompts import Hints, Prompt
+from icrl.prompts.hints import controlled
+
+COINS = Bandit(n_arms=5, horizon=20, means=UniformMeans())
+TASKS = {
+    "BayesOptimal": Bandit(n_arms=2, horizon=20, means=UniformMeans()),
+    "LinUCB": make("linear", n_arms=5, horizon=20),
+    "LinThompsonSampling": make("dpt-linear", horizon=20),
+    "SuccessiveHalving": BestArm(n_arms=4, horizon=21, means=UniformMeans()),
+    "TopTwoThompson": BestArm(n_arms=4, horizon=21, means=UniformMeans()),
+}
+
+
+@pytest.fixture
+def follower(fakes, letters):
+    """A model that takes the arm which the hint recommends."""
+
+    class Following(fakes.FakeModel):
+        def _answer(self, query):
+            (label,) = re.findall(r"It would \w+ (\w+)\.", self.tokenizer.decode(query.ids))
+            said = [self.tokenizer.decode(choice[:-1]) for choice in query.choices]
+            logp = np.where(np.array(said) == label, 0.0, -np.inf)
+            return Answer((len(query.ids), 0, 0), logp, 1.0)
+
+    return Following(letters)
+
+
+@pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"RUCB", "DoubleThompson"}))
+@pytest.mark.parametrize("layout", ["turns", "log"])
+def test_who_follows_plays_as_the_algorithm(name, layout, follower):
+    """Exactly: its dice are those that it has beside a model."""
+    task, algorithm = TASKS.get(name, COINS), ALGORITHMS[name]()
+    agent = LLMAgent(follower, Prompt(layout=layout, hints=Hints(algorithm, ("arm", "numbers"))))
+    beside = Turns(LLMAgent(follower), algorithm, Schedule(0, 0))  # the model never moves
+    led, own = rollout(agent, task, episodes=16), rollout(beside, task, episodes=16)
+    assert (led.arms == own.arms).all()
+    assert (metrics.pseudo_regret(led) == metrics.pseudo_regret(own)).all()
+
+
+def hinted(fakes, letters, prompt, task=COINS, agent=None):
+    """Uniform play, and the hint at each of its steps in episode 0."""
+    model = fakes.FakeModel(letters)
+    runs = rollout(agent or Uniform(), task, episodes=4)
+    named = type(runs)(**vars(runs) | {"names": prompt.names(task.public, runs.episode, 0)})
+    list(replay(LLMAgent(model, prompt), named))
+    return named, [letters.decode(asked[0].ids) for asked in model.asked]
+
+
+@pytest.mark.parametrize("layout", ["turns", "log"])
+def test_numbers_are_those_of_the_algorithm(layout, fakes, letters):
+    runs, texts = hinted(fakes, letters, Prompt(layout=layout, hints=UCB(c=1.0)))
+    for t, text in enumerate(texts):
+        notes = dict(re.findall(r"^(\w+): (.*?)$", text.split("notes on each button:\n")[1].split("<")[0], re.M))
+        for arm, name in enumerate(runs.names[0]):
+            paid = runs.rewards[0, :t][runs.arms[0, :t] == arm]
+            own = f"value {paid.mean():.2f}, bonus {len(paid) ** -0.5:.2f}" if len(paid) else "not tried yet"
+            assert notes[name] == own
+
+
+@pytest.mark.parametrize(
+    ("adviser", "pattern"),
+    [
+        (UCB(), r"value -?\d\.\d\d, bonus \d\.\d\d"),
+        (LCB(), r"value -?\d\.\d\d, bonus -\d\.\d\d"),
+        (ThompsonSampling(), r"value \d\.\d\d, between \d\.\d\d and \d\.\d\d"),
+        (MostLikelyBest(), r"value \d\.\d\d, between \d\.\d\d and \d\.\d\d, best with probability \d\.\d\d"),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_each_algorithm_tells_what_it_has(adviser, pattern, fakes, letters):
+    _, texts = hinted(fakes, letters, Prompt(hints=adviser))
+    assert len(re.findall(pattern, texts[-1])) == 5
+
+
+def test_only_the_ranking(fakes, letters):
+    runs, texts = hinted(fakes, letters, Prompt(hints=Hints(UCB(), ("ranking",))))
+    assert "notes on each" not in texts[-1] and "It would" not in texts[-1]
+    order = texts[-1].split("From best to worst: ")[1].split("<")[0].split(", ")
+    index = []
+    for arm, name in enumerate(runs.names[0]):
+        paid = runs.rewards[0, :-1][runs.arms[0, :-1] == arm]
+        index.append((-(paid.mean() + np.sqrt(2 * np.log(19) / len(paid))) if len(paid) else -np.inf, name))
+    assert order == [name for _, name in sorted(index)]
+
+
+def test_hints_leave_the_stem_alone(fakes, letters):
+    """Without its hint, a prompt is a prefix of the next one."""
+    for layout in ("turns", "log"):
+        _, texts = hinted(fakes, letters, Prompt(layout=layout, hints=Hints(UCB(), ("numbers", "ranking", "arm"))))
+        stems = [text[: text.rindex("An algorithm's notes")].removesuffix("\n") for text in texts]
+        assert all(b.startswith(a) for a, b in itertools.pairwise(stems))
+
+
+def test_a_context_comes_before_its_hint(fakes, letters):
+    _, texts = hinted(fakes, letters, Prompt(hints=LinUCB()), make("linear", n_arms=3, horizon=6))
+    assert all(text.rindex("Now: ") < text.rindex("notes on each") < text.rindex("Which button") for text in texts)
+
+
+class TestControls:
+    view = make("sleeping").view(make("sleeping").start(np.arange(2000), 0))
+
+    def numbers(self):
+        k = self.view.legal.shape[1]
+        value = np.arange(2000 * k, dtype=np.float64).reshape(2000, k)
+        return {"value": value, "bonus": -value}, self.view.legal.argmax(axis=1)
+
+    def test_permuted_notes_are_exchanged_among_the_arms_that_are_there(self):
+        numbers, arm = self.numbers()
+        mixed, best = controlled(Hints(UCB(), control="permuted"), numbers, arm, self.view, 0)
+        rows = np.arange(2000)
+        assert (mixed["value"] == -mixed["bonus"]).all(), "an arm's notes stay together"
+        assert (mixed["value"][rows, best] == numbers["value"][rows, arm]).all(), "the advice moves with its notes"
+        legal = self.view.legal
+        assert (np.sort(np.where(legal, mixed["value"], -1)) == np.sort(np.where(legal, numbers["value"], -1))).all()
+        assert legal[rows, best].all() and (best != arm).mean() > 0.3
+        again, _ = controlled(Hints(UCB(), control="permuted"), numbers, arm, self.view, 0)
+        assert (again["value"] == mixed["value"]).all()
+
+    def test_random_notes_know_nothing(self):
+        numbers, arm = self.numbers()
+        drawn, best = controlled(Hints(UCB(), control="random"), numbers, arm, self.view, 0)
+        value, own = drawn["value"], numbers["value"]
+        assert (value >= own.min(axis=1, keepdims=True)).all() and (value <= own.max(axis=1, keepdims=True)).all()
+        assert self.view.legal[np.arange(2000), best].all()
+        within = (value - own.min(axis=1, keepdims=True)) / np.ptp(own, axis=1, keepdims=True)
+        legal, order = self.view.legal, np.broadcast_to(np.arange(own.shape[1]), own.shape)
+        assert abs(np.corrcoef(within[legal], order[legal])[0, 1]) < 0.05
+
+    def test_nothing_is_changed_without_one(self):
+        numbers, arm = self.numbers()
+        found, best = controlled(Hints(UCB()), numbers, arm, self.view, 0)
+        assert (found["value"] == numbers["value"]).all() and (best == arm).all()
+
+    def test_a_misled_follower_plays_worse(self, follower):
+        task = Bandit(n_arms=5, horizon=60, means=Fixed(values=(0.9, 0.1, 0.1, 0.1, 0.1)))
+        regret = {}
+        for control in ("none", "permuted", "random"):
+            agent = LLMAgent(follower, Prompt(hints=Hints(UCB(c=0.5), ("arm",), control)))
+            regret[control] = metrics.final_regret(rollout(agent, task, episodes=32)).mean()
+        assert regret["none"] < 0.5 * min(regret["permuted"], regret["random"])
+
+
+@pytest.mark.parametrize("given", [UCB, "ucb", 3])
+def test_who_cannot_advise_is_refused(given):
+    with pytest.raises(ValueError, match="must be an algorithm that advises"):
+        Prompt(hints=given)
+
+
+def test_an_adviser_must_be_able_to_play_the_task(fakes, letters):
+    with pytest.raises(ValueError, match="LinUCB cannot play this task"):
+        LLMAgent(fakes.FakeModel(letters), Prompt(hints=LinUCB())).check(COINS.public)
+
+
+@pytest.mark.parametrize(("field", "value"), [("show", ()), ("show", ("colour",)), ("control", "x"), ("decimals", 9)])
+def test_bad_fields_are_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=field):
+        Hints(UCB(), **{field: value})
