@@ -98,14 +98,15 @@ def test_each_algorithm_tells_what_it_has(adviser, pattern, fakes, letters):
 
 
 def test_only_the_ranking(fakes, letters):
+    """By value plus bonus, untried arms first."""
     runs, texts = hinted(fakes, letters, Prompt(hints=Hints(UCB(), ("ranking",))))
+    _, full = hinted(fakes, letters, Prompt(hints=Hints(UCB(), decimals=6)))
     assert "notes on each" not in texts[-1] and "It would" not in texts[-1]
-    order = texts[-1].split("From best to worst: ")[1].split("<")[0].split(", ")
-    index = []
-    for arm, name in enumerate(runs.names[0]):
-        paid = runs.rewards[0, :-1][runs.arms[0, :-1] == arm]
-        index.append((-(paid.mean() + np.sqrt(2 * np.log(19) / len(paid))) if len(paid) else -np.inf, name))
-    assert order == [name for _, name in sorted(index)]
+    for text, numbers in zip(texts, full, strict=True):
+        order = text.split("From best to worst: ")[1].split("<")[0].split(", ")
+        known = {n: float(v) + float(b) for n, v, b in re.findall(r"(\w+): value (\S+), bonus (\d+\.\d+)", numbers)}
+        index = [known.get(name, np.inf) for name in order]
+        assert sorted(order) == sorted(runs.names[0]) and (np.diff(np.minimum(index, 1e9)) < 1e-5).all()
 
 
 def test_hints_leave_the_stem_alone(fakes, letters):
