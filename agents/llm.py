@@ -118,7 +118,9 @@ class LLMAgent:
         """Conversations that hold the instructions only."""
         writer = self.writer(public)
         names = names or self.prompt.names(public, episodes, seed)
-        heads = [writer.head(row) for row in names]
+        games = self.prompt.games
+        shown = [[]] * len(names) if games is None else games.picked(public, episodes, seed)
+        heads = list(map(writer.head, names, shown))
         head = np.array([len(h) for h in heads])
         ids = np.zeros((len(heads), 2 * int(head.max())), np.int32)
         for row, tokens in enumerate(heads):

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -18,7 +18,7 @@ from icrl.envs import PRESETS, make, task_from
 from icrl.envs.spec import Spec, check_keys, checked, nearest, sentence
 from icrl.envs.types import AnyWorld, Public
 from icrl.models import Model, load_model
-from icrl.prompts import Prompt
+from icrl.prompts import Demonstrations, Prompt
 
 PLAYERS = {
     "TryAll": ("agent",),
@@ -91,16 +91,46 @@ class Experiment(Spec):
             name: Its name.
             models: Those that were loaded before, by how they were loaded; agents of one model share it.
         """
-        return _agent(self.agents[name], f"agents.{name}", {} if models is None else models)
+        return _agent(self.agents[name], f"agents.{name}", {} if models is None else models, self.build_task())
 
 
-def _hints(prompt: Any, where: str) -> Any:
-    """A prompt's fields, its hints by an algorithm's name as the algorithm itself."""
-    if not isinstance(prompt, dict) or not (given := prompt.get("hints")):
+class Shown(Spec):
+    """Demonstrations in an experiment file: episodes that a teacher plays on the experiment's task.
+
+    Attributes:
+        teacher: An algorithm.
+        count: How many are shown before each game.
+        choose: See `icrl.prompts.Demonstrations`.
+        pool: How many the teacher plays.
+        seed: Of its luck.
+    """
+
+    teacher: str | dict[str, Any]
+    count: Annotated[int, Field(ge=1)] = 1
+    choose: Literal["random", "regret", "similar"] = "random"
+    pool: Annotated[int, Field(ge=2)] = 64
+    seed: Annotated[int, Field(ge=0)] = 2026
+
+    def build(self, task: AnyWorld, where: str) -> Demonstrations:
+        """Lets the teacher play."""
+        played = agents.rollout(_agent(self.teacher, where, {}, task), task, episodes=self.pool, seed=self.seed)
+        return Demonstrations(played, self.count, self.choose)
+
+
+def _prompt(prompt: Any, where: str, task: AnyWorld | None = None) -> Any:
+    """A prompt's fields, with algorithms for their names; without a task, what needs one is checked and left out."""
+    if not isinstance(prompt, dict):
         return prompt
-    fields = given if isinstance(given, dict) and "adviser" in given else {"adviser": given}
-    _check_agent(fields["adviser"], f"{where}.hints.adviser")
-    return prompt | {"hints": fields | {"adviser": _agent(fields["adviser"], f"{where}.hints.adviser", {})}}
+    if given := prompt.get("hints"):
+        fields = given if isinstance(given, dict) and "adviser" in given else {"adviser": given}
+        _check_agent(fields["adviser"], f"{where}.hints")
+        prompt = prompt | {"hints": fields | {"adviser": _agent(fields["adviser"], f"{where}.hints", {}, task)}}
+    if given := prompt.get("demonstrations"):
+        shown = checked(Shown, given, f"{where}.demonstrations")
+        _check_agent(shown.teacher, f"{where}.demonstrations.teacher")
+        built = None if task is None else shown.build(task, f"{where}.demonstrations.teacher")
+        prompt = prompt | {"demonstrations": built}
+    return prompt
 
 
 class Served(Spec):
@@ -124,14 +154,14 @@ class Served(Spec):
         return agents.LLMAgent(models[key], self.prompt, self.temperature)
 
 
-def _agent(spec: str | dict[str, Any], where: str, models: dict[str, Model]) -> AnyAgent:
+def _agent(spec: str | dict[str, Any], where: str, models: dict[str, Model], task: AnyWorld | None = None) -> AnyAgent:
     """An agent, after those inside it."""
     fields: dict[str, Any] = {"type": spec} if isinstance(spec, str) else dict(spec)
     if "model" in fields:
-        fields["prompt"] = _hints(fields.get("prompt", {}), f"{where}.prompt")
+        fields["prompt"] = _prompt(fields.get("prompt", {}), f"{where}.prompt", task)
         return checked(Served, fields, where).build(models)
     for inner in PLAYERS.get(fields["type"], ()):
-        fields[inner] = _agent(fields[inner], f"{where}.{inner}", models)
+        fields[inner] = _agent(fields[inner], f"{where}.{inner}", models, task)
     return _build(fields, where)
 
 
@@ -182,7 +212,7 @@ def _check_agent(spec: Any, where: str) -> None:
         prompt: Any = fields.get("prompt", {})
         if isinstance(prompt, dict):
             check_keys(prompt, inspect.signature(Prompt).parameters, f"{where}.prompt")
-        checked(Served, fields | {"prompt": _hints(prompt, f"{where}.prompt")}, where)
+        checked(Served, fields | {"prompt": _prompt(prompt, f"{where}.prompt")}, where)
         return
     kind = fields.get("type")
     if not isinstance(kind, str):

@@ -41,8 +41,10 @@ def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: i
         teacher: [T] the teacher's arm at each step of this history, -1 for none; a log needs the one at step `steps`.
         steps: How many steps are shown.
     """
-    if not isinstance(writer.prompt.past, Raw) or writer.asks or writer.shows:
-        raise ValueError("prompt: one row holds raw histories without hints, of tasks that show nothing, only")
+    if not isinstance(writer.prompt.past, Raw) or writer.asks or writer.shows or writer.prompt.games:
+        raise ValueError(
+            "prompt: a row holds a raw history, without hints and demonstrations, of a task that shows nothing"
+        )
     names = _names(episodes)[b]
     ids = [writer.head(names)]
     labels = [np.full_like(ids[0], IGNORE)]

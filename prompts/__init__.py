@@ -2,6 +2,7 @@
 
 from icrl.prompts.adviser import Adviser
 from icrl.prompts.chat import Chat
+from icrl.prompts.demonstrations import Demonstrations
 from icrl.prompts.hints import Hints
 from icrl.prompts.history import Positive, Raw, Stochastic, Summary, Window
 from icrl.prompts.pieces import Pieces
@@ -12,6 +13,7 @@ from icrl.prompts.writer import Writer
 __all__ = [
     "Adviser",
     "Chat",
+    "Demonstrations",
     "Hints",
     "Pieces",
     "Positive",

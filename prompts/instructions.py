@@ -25,6 +25,7 @@ ADVICE = (
 )
 HORIZON = " There are {horizon} {tries} in all."
 COME_AND_GO = " Not all {units} are there every time: you are told which are."
+GAMES = " First you see {count} of another player's games, as examples; there the {units} had other mean rewards."
 HINTED = " Before each choice you see notes of an algorithm that has seen the same rewards."
 ANSWERS = {
     "direct": "Answer with the name of one {unit} and nothing else.",
@@ -38,6 +39,8 @@ def instructions(prompt: Prompt, public: Public) -> tuple[str, str]:
     story = prompt.story
     words = prompt.past.rewards == "words"
     advice = (ADVICE if prompt.instructions == "advice" else "") + (COME_AND_GO if public.variable else "")
+    if (games := prompt.games) is not None:
+        advice += GAMES.replace("{count}", "one" if games.count == 1 else str(games.count))
     advice += HINTED if prompt.hints is not None else ""
     shown = {
         "{setting}": story.setting,

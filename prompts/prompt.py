@@ -7,7 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from icrl.envs.episodes import Episodes
 from icrl.envs.types import Ints, Names, Public
+from icrl.prompts.demonstrations import Demonstrations, as_demonstrations
 from icrl.prompts.hints import Advising, Hints, as_hints
 from icrl.prompts.history import History, Named, Summary, as_history
 from icrl.prompts.scenario import Layout, Scenario, check_labels, scenario
@@ -35,6 +37,7 @@ class Prompt:
         instructions: `bare`; or `advice`, with a sentence on exploring.
         horizon: Whether the number of steps is `told` or `hidden`.
         system: Text that stands before the instructions.
+        demonstrations: Whole games of a teacher that stand before the game: `Episodes`, or `Demonstrations`.
         hints: An algorithm (`icrl.UCB()`), or `Hints` of one: its numbers stand before each question.
     """
 
@@ -49,6 +52,7 @@ class Prompt:
     instructions: Literal["bare", "advice"] = "bare"
     horizon: Literal["hidden", "told"] = "hidden"
     system: str = ""
+    demonstrations: Annotated[Demonstrations | Episodes | None, BeforeValidator(as_demonstrations)] = None
     hints: Annotated[Hints | Advising | None, BeforeValidator(as_hints)] = None
 
     @model_validator(mode="after")
@@ -74,6 +78,12 @@ class Prompt:
         """The hints as a value, also where they were given by their algorithm."""
         assert self.hints is None or isinstance(self.hints, Hints)
         return self.hints
+
+    @property
+    def games(self) -> Demonstrations | None:
+        """The demonstrations as a value, also where they were given as episodes."""
+        assert not isinstance(self.demonstrations, Episodes)
+        return self.demonstrations
 
     @property
     def append_only(self) -> bool:
@@ -104,3 +114,5 @@ class Prompt:
             raise ValueError("history: a summary by arm cannot tell what depends on contexts; use 'raw'")
         if self.notes is not None:
             self.notes.adviser.check(public)
+        if self.games is not None:
+            self.games.check(public)

@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from icrl.envs.episodes import Episodes
 from icrl.envs.types import Bools, Ints, Public, View
 from icrl.envs.words import told
 from icrl.prompts.chat import Chat
+from icrl.prompts.demonstrations import EXAMPLE, LAST, NEXT, views
 from icrl.prompts.hints import lines
 from icrl.prompts.history import Summary, Window
 from icrl.prompts.instructions import instructions, number
 from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
+from icrl.prompts.summary import Totals
 
 Seen = tuple[Tokens, ...]
 """What is told before one choice, as pieces; nothing in tasks that show nothing."""
@@ -64,16 +67,47 @@ class Writer:
         """Whether a chat's question is written anew at each step, since something is seen or hinted."""
         return self.turns and (self.shows or self.prompt.hints is not None)
 
-    def head(self, names: Sequence[str]) -> Tokens:
-        """All that stands before the first step."""
+    def head(self, names: Sequence[str], shown: Sequence[tuple[Episodes, int]] = ()) -> Tokens:
+        """All that stands before the first step.
+
+        Args:
+            names: [K] labels.
+            shown: Demonstrations: episodes, and which of them.
+        """
         before, rest = instructions(self.prompt, self.public)
-        if self.turns:
-            opening = "" if self.shows else self.texts["first"] + ("" if self.asks else self.chat.answer)
-        else:
-            opening = self.texts["summary" if isinstance(self.prompt.past, Summary) else "log"]
         lines = [piece for name in names for piece in (name, "\n")][:-1]
-        texts = (self.chat.begin + before, *lines, rest + self.chat.opened + opening)
-        return np.concatenate([self.encode(text) for text in texts])
+        games = [piece for episodes, b in shown for piece in self.game(episodes, b, names)]
+        if not games:
+            texts = (self.chat.begin + before, *lines, rest + self.chat.opened + self._opening)
+            return np.concatenate([self.encode(text) for text in texts])
+        head = (self.encode(text) for text in (self.chat.begin + before, *lines, rest + self.chat.opened))
+        return np.concatenate([*head, *games, self.encode(self._opening)])
+
+    @property
+    def _opening(self) -> str:
+        """What stands before the first step of a game."""
+        if self.turns:
+            return "" if self.shows else self.texts["first"] + ("" if self.asks else self.chat.answer)
+        return self.texts["summary" if isinstance(self.prompt.past, Summary) else "log"]
+
+    def game(self, episodes: Episodes, b: int, names: Sequence[str]) -> list[Tokens]:
+        """A whole game as it looks in the prompt of another, in the labels of that one."""
+        arms, rewards = episodes.arms[b], episodes.rewards[b].tolist()
+        view = views(episodes, b)
+        story, told, t = self.prompt.story, self.seen(view, [names] * len(view.t)), len(view.t)
+        pulled = [names[arm] if arm >= 0 else None for arm in arms[:t].tolist()]
+        if isinstance(past := self.prompt.past, Summary):
+            totals = Totals.none(1, len(names), past.last)
+            for arm, reward in zip(arms[:t], rewards, strict=False):
+                totals.add(arm[None], np.array([reward]))
+            last = [] if pulled[-1] is None else [self.encode(LAST), self.encode(pulled[-1]), self.encode("\n")]
+            return [self.encode(story.told(EXAMPLE)), *self.summaries(names, totals.rows()[0]), *last]
+        *steps, last_step = zip(map(self.said, pulled), pulled, rewards, told, strict=False)
+        pieces = [piece for step in steps for piece in self.step(*step)]
+        pieces += self._step(*last_step, then="\n")  # what follows is the next game, not a question
+        if not self.turns:
+            return [self.encode(story.told(EXAMPLE)), *pieces]
+        return [self.encode(self._opening), *pieces, self.encode(story.told(NEXT))]
 
     def seen(self, view: View, names: Sequence[Sequence[str]]) -> list[Seen]:
         """What each row is told before its choice: contexts in words, and which arms are there."""
@@ -125,10 +159,13 @@ class Writer:
             reward: Of that pull.
             seen: What was told before, in tasks that show something; it then stands before the answer.
         """
+        return self._step(answer, name, reward, seen, "\n" if self.shows else "" if self.asks else self.chat.answer)
+
+    def _step(self, answer: Tokens, name: str | None, reward: float, seen: Seen, then: str) -> tuple[Tokens, ...]:
+        """A step, and in a chat what follows its reward."""
         texts, chat = self.texts, self.chat
         if not self.turns:
             return *seen, *((self.encode(texts["lost"]),) if name is None else self._told(texts["line"], name, reward))
-        then = "\n" if self.shows else "" if self.asks else chat.answer
         if name is None:
             return *self.question(seen), answer, self.encode(chat.after + texts["forfeit"] + then)
         return *self.question(seen), answer, *self._told(chat.after + texts["feedback"] + then, name, reward)
@@ -220,7 +257,15 @@ class Writer:
         if (notes := self.prompt.notes) is not None:
             numbers = {name: [-wide] * k for name in ("value", "bonus", "best", "low", "high")}
             hint = lines(notes, self.prompt.story, widest, range(k), numbers, k - 1)
-        return len(self.head(widest)) + body + len(self.tail(seen, hint)) + answer + 1
+        return len(self.head(widest)) + self._longest_games(widest) + body + len(self.tail(seen, hint)) + answer + 1
+
+    def _longest_games(self, names: Sequence[str]) -> int:
+        """Most tokens of the demonstrations, in labels all as long as the longest of `names`."""
+        if (shown := self.prompt.games) is None:
+            return 0
+        widest = [names[-1]] * len(names)
+        pool = (self.game(part, b, widest) for part in shown.parts for b in range(len(part)))
+        return shown.count * max(sum(map(len, pieces)) for pieces in pool)
 
     def _longest_seen(self, names: Sequence[str]) -> Seen:
         public = self.public
