@@ -1,5 +1,6 @@
 """Demonstrations: whole games of a teacher, in the layout and the labels of the game, and never the game itself."""
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -62,7 +63,7 @@ def test_stems_still_grow_and_turns_alternate(layout, hints, fakes, letters):
     turns = [mark for mark in marks if mark != "end"]
     assert turns == ["system", *["user", "assistant"] * (len(turns) // 2)]
     if hints is None and layout == "turns":
-        assert all(b.startswith(a) for a, b in zip(texts[:-1], texts[1:], strict=True))
+        assert all(b.startswith(a) for a, b in itertools.pairwise(texts))
 
 
 def test_a_summary_of_a_game_is_that_of_its_end(fakes, letters):
@@ -160,10 +161,16 @@ def test_experiment_files_hold_teachers():
         },
     }
     prompt = Experiment.model_validate(plan).build_agent("a").prompt
-    assert prompt.demonstrations.count == 2 and prompt.demonstrations.episodes[0].horizon == 6
+    assert prompt.games.count == 2 and prompt.games.parts[0].horizon == 6
     plan["agents"]["a"]["prompt"]["demonstrations"] = {"teacher": "UBC"}
     with pytest.raises(ValueError, match=r"agents\.a\.prompt\.demonstrations\.teacher: .*did you mean 'UCB'"):
         Experiment.model_validate(plan)
     plan["agents"]["a"]["prompt"] = {"hints": "UBC"}
     with pytest.raises(ValueError, match=r"agents\.a\.prompt\.hints: .*did you mean 'UCB'"):
         Experiment.model_validate(plan)
+
+
+@pytest.mark.parametrize("given", [(), 3, "demos", (DEMOS, 3)])
+def test_only_episodes_are_demonstrations(given):
+    with pytest.raises(ValueError, match="must be Episodes"):
+        Demonstrations(given)
