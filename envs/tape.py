@@ -49,6 +49,7 @@ class Stream(IntEnum):
     HISTORY = 17
     HINT = 18
     DEMONSTRATION = 19
+    LINT = 20
 
 
 def _mix(z: Keys) -> Keys:

@@ -18,6 +18,7 @@ from icrl.envs import PRESETS, make, task_from
 from icrl.envs.spec import Spec, check_keys, checked, nearest, sentence
 from icrl.envs.types import AnyWorld, Public
 from icrl.models import Model, load_model
+from icrl.models.load import load_tokenizer
 from icrl.prompts import Demonstrations, Prompt
 
 PLAYERS = {
@@ -145,6 +146,10 @@ class Served(Spec):
     adapter: str | None = None
     chat_template: str | None = None
 
+    def tokenizer(self) -> Any:
+        """The model's tokenizer, without its weights."""
+        return load_tokenizer(self.model, revision=self.revision, chat_template=self.chat_template)
+
     def build(self, models: dict[str, Model]) -> AnyAgent:
         """The agent; its model is loaded, unless it is among `models`."""
         loading = self.model_dump(exclude={"prompt", "temperature"})
@@ -152,6 +157,21 @@ class Served(Spec):
         if key not in models:
             models[key] = load_model(loading.pop("model"), **loading)
         return agents.LLMAgent(models[key], self.prompt, self.temperature)
+
+
+def served(experiment: Experiment, name: str | None = None) -> tuple[str, Served]:
+    """An agent on a language model, by its name; without a name the first one.
+
+    Raises:
+        ValueError: There is no such agent, or it has no model.
+    """
+    known = [n for n, spec in experiment.agents.items() if isinstance(spec, dict) and "model" in spec]
+    found = name or next(iter(known), None)
+    if found not in known:
+        raise ValueError(f"agents: {name or 'none'} is no agent with a model; such are: {', '.join(known) or 'none'}")
+    where, fields = f"agents.{found}", dict(experiment.agents[found])  # type: ignore[arg-type]
+    fields["prompt"] = _prompt(fields.get("prompt", {}), f"{where}.prompt", experiment.build_task())
+    return found, checked(Served, fields, where)
 
 
 def _agent(spec: str | dict[str, Any], where: str, models: dict[str, Model], task: AnyWorld | None = None) -> AnyAgent:

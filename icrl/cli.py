@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Column, Table
+from rich.text import Text
 
 app = typer.Typer(
     help="In-context reinforcement learning with language-model agents.",
@@ -134,6 +135,31 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     path = folder / "report.html"
     path.write_text(render(runs, str(plan.task), settings, versions), encoding="utf-8")
     console.print(f"The report is at {escape(str(path))}", soft_wrap=True)
+
+
+@app.command()
+def prompt(
+    experiment: Annotated[Path, typer.Argument(help="A YAML file: task, agents, episodes, seed.")],
+    step: Annotated[int, typer.Option(help="Steps taken before the question.", min=0)] = 20,
+    agent: Annotated[str | None, typer.Option(help="Which agent's prompt; the first one with a model.")] = None,
+    episode: Annotated[int, typer.Option(help="Which episode's labels and luck.", min=0)] = 0,
+) -> None:
+    """Show what a model would read, after steps of a player that chooses at random; no weights are loaded.
+
+    Green: what stood in the prompt of the step before, too, so that a cache has read it. Yellow: what is new.
+    """
+    from icrl.experiments import Experiment
+    from icrl.experiments.preview import preview
+
+    found = preview(Experiment.load(experiment), agent, step, episode)
+    console.print(Text(found.again, "green") + Text(found.new, "bold yellow"), soft_wrap=True)
+    console.rule(f"{escape(found.agent)}, step {step}")
+    console.print(
+        f"{found.tokens} tokens, {found.share:.0%} of them read at the step before. A whole episode: "
+        f"{found.lint.with_cache:,} tokens with a cache, {found.lint.without_cache:,} without."
+    )
+    for warning in found.lint.warnings:
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
 
 
 @app.command()

@@ -43,27 +43,14 @@ def load_model(
     from icrl.models.hf import TransformersModel
 
     name = str(name)
-    folder = Path(str(files("icrl.models") / "pocket")) if name == POCKET else Path(name).expanduser()
-    local = folder.is_dir() or folder.is_absolute() or name.startswith(".")
-    if local and not (folder / "config.json").is_file():
-        raise ValueError(
-            f"model: no model at {folder}: give 'pocket', a folder with a config.json, or a name on the hub"
-        )
-    path = str(folder) if local else name
+    folder, path = _place(name)
+    tokenizer = load_tokenizer(name, revision=revision, chat_template=chat_template)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, revision=revision)
         model = transformers.AutoModelForCausalLM.from_pretrained(
             path, revision=revision, dtype=dtype, device_map=device_map, use_safetensors=True
         )
     except (OSError, ValueError) as error:
         raise ValueError(f"model: {name!r} is no model that can be read from a folder or the hub: {error}") from error
-    if chat_template is not None:
-        text = str(chat_template)
-        if "{" not in text:
-            if not Path(text).is_file():
-                raise ValueError(f"chat_template: {text!r} is neither a file nor a template, which has braces")
-            text = Path(text).read_text(encoding="utf-8")
-        tokenizer.chat_template = text
     commit: Any = getattr(model.config, "_commit_hash", None)  # absent on a config read from a folder
     identity = commit or _digest(folder.glob("*.safetensors"))
     if adapter is not None:
@@ -71,6 +58,38 @@ def load_model(
     served = TransformersModel(name, model.eval(), tokenizer, identity)
     served.warm_up()
     return served
+
+
+def load_tokenizer(name: str | Path, *, revision: str | None = None, chat_template: str | Path | None = None) -> Any:
+    """The tokenizer of a model, without its weights; arguments and errors as of `load_model`."""
+    import transformers
+
+    _, path = _place(str(name))
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, revision=revision)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model: {str(name)!r} is no model that can be read from a folder or the hub: {error}"
+        ) from error
+    if chat_template is not None:
+        text = str(chat_template)
+        if "{" not in text:
+            if not Path(text).is_file():
+                raise ValueError(f"chat_template: {text!r} is neither a file nor a template, which has braces")
+            text = Path(text).read_text(encoding="utf-8")
+        tokenizer.chat_template = text
+    return tokenizer
+
+
+def _place(name: str) -> tuple[Path, str]:
+    """The folder that a name may mean, and what transformers is to be asked for."""
+    folder = Path(str(files("icrl.models") / "pocket")) if name == POCKET else Path(name).expanduser()
+    local = folder.is_dir() or folder.is_absolute() or name.startswith(".")
+    if local and not (folder / "config.json").is_file():
+        raise ValueError(
+            f"model: no model at {folder}: give 'pocket', a folder with a config.json, or a name on the hub"
+        )
+    return folder, str(folder) if local else name
 
 
 def _adapt(model: Any, adapter: str) -> str:

@@ -5,6 +5,7 @@ from icrl.prompts.chat import Chat
 from icrl.prompts.demonstrations import Demonstrations
 from icrl.prompts.hints import Hints
 from icrl.prompts.history import Positive, Raw, Stochastic, Summary, Window
+from icrl.prompts.lint import Lint, lint
 from icrl.prompts.pieces import Pieces
 from icrl.prompts.prompt import Prompt
 from icrl.prompts.scenario import Scenario, scenario, scenarios
@@ -15,6 +16,7 @@ __all__ = [
     "Chat",
     "Demonstrations",
     "Hints",
+    "Lint",
     "Pieces",
     "Positive",
     "Prompt",
@@ -24,6 +26,7 @@ __all__ = [
     "Summary",
     "Window",
     "Writer",
+    "lint",
     "scenario",
     "scenarios",
 ]

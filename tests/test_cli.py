@@ -118,3 +118,16 @@ def test_doctor_says_what_works(tmp_path):
     looked = icrl("doctor", cwd=tmp_path)
     assert looked.returncode == 0, looked.stderr
     assert "played a game" in looked.stdout
+
+
+def test_a_prompt_is_shown_without_its_model(tmp_path):
+    agents = "{raw: {model: pocket}, sum: {model: pocket, prompt: {history: summary}}, ucb: UCB}"
+    (tmp_path / "plan.yaml").write_text(f"task: bernoulli-hard\nagents: {agents}")
+    raw = icrl("prompt", "plan.yaml", "--step", "7", cwd=tmp_path)
+    assert raw.returncode == 0 and raw.stdout.count("Reward ") == 7 and "raw, step 7" in raw.stdout
+    assert "tokens with a cache" in " ".join(raw.stdout.split())
+    summary = icrl("prompt", "plan.yaml", "--agent", "sum", cwd=tmp_path)
+    assert "Mean reward" in summary.stdout and "sum, step 20" in summary.stdout
+    for arguments, says in ((["--step", "100"], "step: the task has 100 steps"), (["--agent", "ucb"], "agents: ucb")):
+        failed = icrl("prompt", "plan.yaml", *arguments, cwd=tmp_path)
+        assert failed.returncode == 2 and says in failed.stderr and "Traceback" not in failed.stderr

@@ -1,0 +1,142 @@
+"""Conversations as they grow: what each row's model is to read now, and what it has read before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, View
+from icrl.prompts.hints import controlled, lines
+from icrl.prompts.history import Raw, Summary
+from icrl.prompts.pieces import Tokens
+from icrl.prompts.summary import Totals
+from icrl.prompts.writer import Writer
+
+Deal = Callable[[Any, Any, View, int, int], Any]
+"""Gives an adviser's state what it draws from at this moment: (adviser, state, view, seed, use) to the state."""
+
+
+def as_it_is(_adviser: Any, state: Any, _view: View, _seed: int, _use: int) -> Any:
+    """Of advisers that draw nothing."""
+    return state
+
+
+@dataclass(frozen=True)
+class Talk:
+    """R conversations; arrays are advanced in place."""
+
+    writer: Writer
+    names: Names
+    choices: tuple[tuple[tuple[int, ...], ...], ...]
+    """Of each row, the tokens of each label as an answer."""
+    seed: int
+    ids: Tokens
+    """[R, room] the head and all steps of each row, and behind them the tail of the moment."""
+    stem: Ints
+    """[R] length of the head and all steps."""
+    marks: Ints
+    """[R, 1 + t] where each step begins, and the last one ends."""
+    rewards: Floats
+    """[R, t]"""
+    totals: Totals
+    advice: Any = None
+    """The state of the adviser behind the hints."""
+    deal: Deal = as_it_is
+
+    @classmethod
+    def begin(cls, writer: Writer, names: Names, episodes: Ints, seed: int, deal: Deal = as_it_is) -> Self:
+        """Conversations that hold the instructions only, and the demonstrations.
+
+        Args:
+            writer: Writes the prompts.
+            names: Labels of each episode.
+            episodes: [B] their indices.
+            seed: Of the run.
+            deal: See `Deal`.
+        """
+        prompt, public = writer.prompt, writer.public
+        shown = [[]] * len(names) if prompt.games is None else prompt.games.picked(public, episodes, seed)
+        heads = list(map(writer.head, names, shown))
+        head = np.array([len(h) for h in heads])
+        ids = np.zeros((len(heads), 2 * int(head.max())), np.int32)
+        for row, tokens in enumerate(heads):
+            ids[row, : len(tokens)] = tokens
+        last = prompt.past.last if isinstance(prompt.past, Summary) else 0
+        totals = Totals.none(len(heads), public.n_arms, last)
+        advice = None if prompt.notes is None else prompt.notes.adviser.start(public, names, episodes, seed)
+        choices, past = tuple(map(writer.choices, names)), np.zeros((len(heads), 0))
+        return cls(writer, names, choices, seed, ids, head, head[:, None], past, totals, advice, deal)
+
+    def asked(self, view: View) -> tuple[Self, list[Tokens]]:
+        """What each row's model is to read: its stem and tail. Of a raw history that is a view of the buffer."""
+        state, hints = self._hinted(view)
+        tails = list(map(self.writer.tail, self.writer.seen(view, self.names), hints))
+        history = self.writer.prompt.past
+        if isinstance(history, Raw):
+            longer = state._appended([(tail,) for tail in tails])
+            return replace(longer, stem=state.stem), [longer.ids[row, :end] for row, end in enumerate(longer.stem)]
+        heads = [self.ids[row, :end] for row, end in enumerate(self.marks[:, 0])]
+        if isinstance(history, Summary):
+            told = map(self.writer.summaries, self.names, self.totals.rows())
+            return state, [np.concatenate([h, *body, tail]) for h, body, tail in zip(heads, told, tails, strict=True)]
+        shown, prompts = history.keeps(self.seed, view.episode, self.rewards), []
+        for row, (head, tail) in enumerate(zip(heads, tails, strict=True)):
+            steps = self.ids[row, self.marks[row, 0] : self.stem[row]]
+            prompts.append(np.concatenate([head, steps[np.repeat(shown[row], np.diff(self.marks[row]))], tail]))
+        return state, prompts
+
+    def answered(self, view: View, choice: Choice, outcome: Outcome) -> Self:
+        """Appends what was seen, the answer and the reward, and counts them for a summary and for the adviser."""
+        arms, writer, state = choice.arm[:, 0], self.writer, self
+        self.totals.add(arms, outcome.reward)
+        if (notes := writer.prompt.notes) is not None:
+            advice = self.deal(notes.adviser, self.advice, view, self.seed, 1)
+            state = replace(state, advice=notes.adviser.update(advice, view, Choice(choice.arm), outcome))
+        rewards = np.concatenate([self.rewards, outcome.reward[:, None]], axis=1)
+        if isinstance(writer.prompt.past, Summary):
+            return replace(state, rewards=rewards)
+        pulled = [row[arm] if arm >= 0 else None for row, arm in zip(self.names, arms.tolist(), strict=True)]
+        none = [None] * len(arms)
+        said = map(writer.said, pulled, choice.text or none, none if choice.ids is None else choice.ids)
+        steps = zip(said, pulled, outcome.reward.tolist(), writer.seen(view, self.names), strict=True)
+        state = state._appended([writer.step(*step) for step in steps])
+        return replace(state, rewards=rewards, marks=np.concatenate([self.marks, state.stem[:, None]], axis=1))
+
+    def take(self, rows: Bools) -> Self:
+        """Keeps the rows of episodes that go on."""
+        arrays = {k: getattr(self, k)[rows] for k in ("ids", "stem", "marks", "rewards")}
+        kept = np.flatnonzero(rows).tolist()
+        names, choices = tuple(self.names[r] for r in kept), tuple(self.choices[r] for r in kept)
+        notes = self.writer.prompt.notes
+        advice = None if notes is None else notes.adviser.take(self.advice, rows)
+        return replace(self, names=names, choices=choices, totals=self.totals.take(rows), advice=advice, **arrays)
+
+    def _hinted(self, view: View) -> tuple[Self, list[list[str]]]:
+        """What the adviser says to each row."""
+        prompt = self.writer.prompt
+        if (notes := prompt.notes) is None:
+            return self, [[]] * len(view.t)
+        advice, choice = notes.adviser.act(self.deal(notes.adviser, self.advice, view, self.seed, 0), view)
+        numbers, arms = controlled(notes, notes.adviser.advise(advice, view), choice.arm[:, 0], view, self.seed)
+        rows = []
+        for row, (names, arm) in enumerate(zip(self.names, arms.tolist(), strict=True)):
+            there = np.flatnonzero(view.legal[row]).tolist()
+            own = {name: cells[row].tolist() for name, cells in numbers.items()}
+            rows.append(lines(notes, prompt.story, names, there, own, arm))
+        return replace(self, advice=advice), rows
+
+    def _appended(self, pieces: list[tuple[Tokens, ...]]) -> Self:
+        """Each row's stem, longer by its pieces."""
+        added = np.array([sum(map(len, row)) for row in pieces])
+        need = int((self.stem + added).max())
+        ids = self.ids
+        if need > ids.shape[1]:
+            ids = np.pad(ids, ((0, 0), (0, 2 * need - ids.shape[1])))
+        for row, (start, parts) in enumerate(zip(self.stem.tolist(), pieces, strict=True)):
+            for part in parts:
+                ids[row, start : start + len(part)] = part
+                start += len(part)
+        return replace(self, ids=ids, stem=self.stem + added)
