@@ -6,6 +6,7 @@ read before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,11 +17,11 @@ from icrl.agents.classical import dealt
 from icrl.agents.dice import any_of
 from icrl.envs import tape
 from icrl.envs.tape import Stream
-from icrl.envs.types import Bools, Choice, Ints, Names, Outcome, Public, View
+from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
 from icrl.models.base import Answer, Model, Query
 from icrl.prompts.chat import Chat
 from icrl.prompts.instructions import RULES
-from icrl.prompts.parse import parse
+from icrl.prompts.parse import distribution, parse
 from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
 from icrl.prompts.talk import Talk
@@ -99,8 +100,8 @@ class LLMAgent:
         """Asks the model once for the whole batch (again for answers that cannot be read, if the prompt says so)."""
         state, prompts = state.asked(view)
         keys = [(state.seed, int(e)) for e in view.episode]
-        if self.prompt.answer == "free":
-            return state, self._free(state, view, prompts, keys)
+        if self.prompt.answer != "direct":
+            return state, self._written(state, view, prompts, keys)
         allowed = zip(state.choices, view.legal.tolist(), strict=True)
         choices = [tuple(c for c, here in zip(row, there, strict=True) if here) for row, there in allowed]
         queries = [
@@ -117,13 +118,11 @@ class LLMAgent:
         return state.take(rows)
 
     def _drawn(self, state: Talk, view: View, answers: list[Answer]) -> Choice:
-        """Draws from the policy by inverse transform, one uniform per (seed, episode, t)."""
+        """Draws from the policy."""
         probs = np.zeros(view.legal.shape)
         there = view.legal if state.writer.public.variable else np.ones_like(view.legal)
         probs[there] = np.exp(np.concatenate([a.logp for a in answers]))
-        cumulative = probs.cumsum(axis=1)
-        u = tape.uniform(tape.key(state.seed, Stream.POLICY, view.episode, view.t)) * cumulative[:, -1]
-        arms = (cumulative <= u[:, None]).sum(axis=1)
+        arms = _inverse(probs, state.seed, view)
         return Choice(
             arm=arms[:, None],
             probs=probs[:, None],
@@ -134,30 +133,49 @@ class LLMAgent:
             usage=np.array([a.usage for a in answers]),
         )
 
-    def _free(self, state: Talk, view: View, prompts: list[Tokens], keys: list[tuple[int, int]]) -> Choice:
+    def _written(self, state: Talk, view: View, prompts: list[Tokens], keys: list[tuple[int, int]]) -> Choice:
         """Lets the model write, and reads what it wrote; unreadable answers are handled as the prompt declares."""
         until = (int(state.writer.encode(state.writer.chat.after)[0]),)
-        arms, failed = np.full(len(prompts), -1), np.zeros(len(prompts), np.int64)
+        limit = self.prompt.limit(state.writer.public.n_arms)
+        policy, failed = np.full(view.legal.shape, np.nan), np.zeros(len(prompts), np.int64)
         texts, usage = [""] * len(prompts), np.zeros((len(prompts), 3), np.int64)
-        said = np.full((len(prompts), self.prompt.max_tokens), -1)
+        said = np.full((len(prompts), limit), -1)
         tries = 1 + (self.prompt.retries if self.prompt.on_failure == "retry" else 0)
         for attempt in range(tries):
-            open_rows = np.flatnonzero(arms < 0).tolist()
+            open_rows = np.flatnonzero(np.isnan(policy[:, 0])).tolist()
             if not open_rows:
                 break
             luck = tape.key(state.seed, Stream.POLICY, view.episode, view.t, attempt).tolist()
-            queries = [
-                Query(prompts[r], keys[r], None, self.temperature, luck[r], self.prompt.max_tokens, until)
-                for r in open_rows
-            ]
+            queries = [Query(prompts[r], keys[r], None, self.temperature, luck[r], limit, until) for r in open_rows]
             for r, answer in zip(open_rows, self.model.ask(queries), strict=True):
                 said[r], said[r, : len(answer.ids)] = -1, answer.ids
                 texts[r] = self.model.tokenizer.decode(answer.ids).strip()
-                arm = parse(texts[r], state.names[r])
-                arms[r] = arm if arm >= 0 and view.legal[r, arm] else -1
-                failed[r] += arms[r] < 0
+                policy[r] = _read(self.prompt.answer, texts[r], state.names[r], view.legal[r])
+                failed[r] += np.isnan(policy[r, 0])
                 usage[r] += answer.usage
-        if self.prompt.on_failure == "resample" and (lost := arms < 0).any():
+        lost = np.isnan(policy[:, 0])
+        arms = np.where(lost, -1, _inverse(np.where(lost[:, None], 1.0, policy), state.seed, view))
+        if self.prompt.on_failure == "resample" and lost.any():
             u = tape.uniform(tape.key(state.seed, Stream.FAILURE, view.episode, view.t))
             arms = np.where(lost, any_of(view.legal, u), arms)
-        return Choice(arms[:, None], policy="sampled", text=tuple(texts), ids=said, failed=failed, usage=usage)
+        if self.prompt.answer == "distribution":
+            return Choice(arms[:, None], policy[:, None], None, "exact", tuple(texts), said, failed, usage)
+        return Choice(arms[:, None], None, None, "sampled", tuple(texts), said, failed, usage)
+
+
+def _read(answer: str, text: str, names: Sequence[str], legal: Bools) -> Floats:
+    """[K] the policy that an answer tells; NaN where it cannot be read, or names an arm that is not there."""
+    if answer == "distribution":
+        shares = distribution(text, names)
+    else:
+        arm = parse(text, names)
+        shares = None if arm < 0 else np.eye(len(names))[arm]
+    return np.full(len(names), np.nan) if shares is None or (shares[~legal] > 0).any() else shares
+
+
+def _inverse(probs: Floats, seed: int, view: View) -> Ints:
+    """[R] arms drawn from probs [R, K] by inverse transform, one uniform per (seed, episode, t)."""
+    cumulative = probs.cumsum(axis=1)
+    u = tape.uniform(tape.key(seed, Stream.POLICY, view.episode, view.t)) * cumulative[:, -1]
+    arms: Ints = (cumulative <= u[:, None]).sum(axis=1)
+    return arms

@@ -64,13 +64,12 @@ def load_tokenizer(name: str | Path, *, revision: str | None = None, chat_templa
     """The tokenizer of a model, without its weights; arguments and errors as of `load_model`."""
     import transformers
 
-    _, path = _place(str(name))
+    name = str(name)
+    _, path = _place(name)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, revision=revision)
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"model: {str(name)!r} is no model that can be read from a folder or the hub: {error}"
-        ) from error
+        raise ValueError(f"model: {name!r} is no model that can be read from a folder or the hub: {error}") from error
     if chat_template is not None:
         text = str(chat_template)
         if "{" not in text:

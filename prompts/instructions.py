@@ -30,6 +30,8 @@ HINTED = " Before each choice you see notes of an algorithm that has seen the sa
 ANSWERS = {
     "direct": "Answer with the name of one {unit} and nothing else.",
     "free": "Answer with the name of one {unit} and nothing else.",
+    "distribution": "Answer with the probability with which you {act} each {unit}, one per line, as in `name: 0.25`. "
+    "They must sum to 1.",
 }
 SENTENCES = (*REWARDS.values(), *RULES.values(), *ANSWERS.values())
 

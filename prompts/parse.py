@@ -1,9 +1,16 @@
-"""From a model's text to an arm, as a fair reader would read it."""
+"""From a model's text to an arm or to probabilities, as a fair reader would read it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+
+import numpy as np
+
+from icrl.envs.types import Floats
+
+TOLERANCE = 0.05
+"""How far from 1 written probabilities may sum, since they are rounded."""
 
 
 def parse(text: str, names: Sequence[str]) -> int:
@@ -17,3 +24,27 @@ def parse(text: str, names: Sequence[str]) -> int:
     named = {found.casefold() for found in re.findall(rf"(?<!\w)(?:{words})(?!\w)", text, flags=re.IGNORECASE)}
     arms = [arm for arm, name in enumerate(names) if name.casefold() in named]
     return arms[0] if len(arms) == 1 else -1
+
+
+def distribution(text: str, names: Sequence[str]) -> Floats | None:
+    """[K] the probabilities that a written distribution tells; None if it tells none, or contradicts itself.
+
+    Each label is read with the number that follows it on its line: `red: 0.25`, `**Red** - 25%`, `"red": .25,`. Labels
+    that are not told have probability 0; a label told twice with different numbers, a negative number, or a sum that
+    is further than 0.05 from 1 (or 5 from 100, for numbers that are percentages) is no distribution.
+    """
+    longest = sorted(range(len(names)), key=lambda arm: -len(names[arm]))
+    words = "|".join(re.escape(names[arm]) for arm in longest)
+    number = r"(-?\d*\.?\d+)(?![\w.])"
+    between = r"[^\w\n.+-]*(?:(?:is|[-\u2013\u2014])\s+)?"
+    found = re.findall(rf"(?<!\w)({words})(?!\w){between}{number}", text, flags=re.IGNORECASE)
+    told: dict[str, float] = {}
+    for label, value in found:
+        if told.setdefault(label.casefold(), float(value)) != float(value):
+            return None
+    shares = np.array([told.get(name.casefold(), 0.0) for name in names])
+    whole = 100.0 if shares.sum() > 1.5 else 1.0
+    if not told or (shares < 0).any() or abs(shares.sum() / whole - 1) > TOLERANCE:
+        return None
+    normalised: Floats = shares / shares.sum()
+    return normalised

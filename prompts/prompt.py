@@ -14,7 +14,7 @@ from icrl.prompts.hints import Advising, Hints, as_hints
 from icrl.prompts.history import History, Named, Summary, as_history
 from icrl.prompts.scenario import Layout, Scenario, check_labels, scenario
 
-Answer = Literal["direct", "free"]
+Answer = Literal["direct", "free", "distribution"]
 OnFailure = Literal["retry", "resample", "forfeit"]
 
 
@@ -27,13 +27,15 @@ class Prompt:
         scenario: `buttons` or `slots` (neutral), `clothes` or `ads` (meaningful), or a `Scenario`.
         layout: `turns`, a chat in which each answer is a turn of the model (a summary has one turn only); or `log`,
             one message with the history as lines and the question last.
-        answer: `direct`, the policy over the labels is read from the model's probabilities; or `free`, the model
-            writes and its text is parsed.
+        answer: `direct`, the policy over the labels is read from the model's probabilities; `free`, the model
+            writes and its text is parsed; or `distribution`, it writes a probability for each arm, and the arm is
+            drawn from these.
         labels: Words that name the arms instead of the scenario's.
-        on_failure: For free answers that name no arm: ask again (`retry`, up to `retries` times, then forfeit),
-            draw an arm at random (`resample`), or let the step pass without a reward (`forfeit`). Always counted.
+        on_failure: For written answers that name no arm or no probabilities: ask again (`retry`, up to `retries`
+            times, then forfeit), draw an arm at random (`resample`), or let the step pass without a reward (`forfeit`).
+            Always counted.
         retries: See `on_failure`.
-        max_tokens: Longest free answer.
+        max_tokens: Longest written answer; None: 16, for a distribution 16 per arm.
         instructions: `bare`; or `advice`, with a sentence on exploring.
         horizon: Whether the number of steps is `told` or `hidden`.
         system: Text that stands before the instructions.
@@ -48,7 +50,7 @@ class Prompt:
     labels: tuple[str, ...] | None = None
     on_failure: OnFailure = "retry"
     retries: Annotated[int, Field(ge=0)] = 2
-    max_tokens: Annotated[int, Field(ge=1)] = 16
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
     instructions: Literal["bare", "advice"] = "bare"
     horizon: Literal["hidden", "told"] = "hidden"
     system: str = ""
@@ -84,6 +86,10 @@ class Prompt:
         """The demonstrations as a value, also where they were given as episodes."""
         assert not isinstance(self.demonstrations, Episodes)
         return self.demonstrations
+
+    def limit(self, n_arms: int) -> int:
+        """Most tokens of a written answer."""
+        return self.max_tokens or (16 * n_arms if self.answer == "distribution" else 16)
 
     @property
     def append_only(self) -> bool:

@@ -240,7 +240,7 @@ class Writer:
             raise ValueError("horizon: the task has none, so the length of its prompts has no bound")
         k, words = public.n_arms, self.prompt.words
         widest = sorted(words, key=lambda word: len(self.encode(word)))[-k:]
-        answer = len(self.encode(widest[-1])) if self.prompt.answer == "direct" else self.prompt.max_tokens
+        answer = len(self.encode(widest[-1])) if self.prompt.answer == "direct" else self.prompt.limit(k)
         wide = max(99.99, 40 * (public.noise_sd or 0.0))
         pays = (0.0, 1.0) if public.reward == "bernoulli" else (-wide, wide)
         seen = self._longest_seen(widest)
@@ -250,7 +250,9 @@ class Writer:
             tried = self._summary(widest[-1], max(steps, 1), -wide, wide, last)
             body = k * max(sum(map(len, line)) for line in (tried, self._summary(widest[-1], 0, 0.0, 0.0, [])))
         else:
-            pulled = (widest[-1], None) if self.prompt.answer == "free" else (widest[-1],)  # None may be the longer one
+            pulled = (
+                (widest[-1], None) if self.prompt.answer != "direct" else (widest[-1],)
+            )  # None may be the longer one
             told = max(sum(map(len, self.step(self.encode(""), name, x, seen))) for name in pulled for x in pays)
             body = steps * (told + (answer if self.turns else 0))
         hint: list[str] = []

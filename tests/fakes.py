@@ -132,6 +132,12 @@ def by_hash(query: Query) -> str:
     return texts[int(unit(query.ids.tobytes(), str(query.seed).encode()) * len(texts))]
 
 
+def shares_by_hash(query: Query) -> str:
+    """Probabilities of two of five labels, or something unreadable."""
+    first = int(unit(query.ids.tobytes(), str(query.seed).encode()) * 6)
+    return "hm" if first == 5 else f"{FIVE[first]}: 0.75\n{FIVE[first - 1]}: 0.25"
+
+
 # ---------------------------------------------------------------------------------------------------------- agents
 
 
@@ -170,6 +176,7 @@ PROMPTS: dict[str, Prompt] = {
     "llm-positive": Prompt("positive", "slots", labels=FIVE, instructions="advice", horizon="told"),
     "llm-retry": Prompt("raw", labels=FIVE, answer="free", on_failure="retry", retries=1),
     "llm-resample": Prompt("raw", labels=FIVE, answer="free", on_failure="resample"),
+    "llm-distribution": Prompt(labels=FIVE, answer="distribution", on_failure="resample"),
     "llm-forfeit": Prompt("raw", layout="log", labels=FIVE, answer="free", on_failure="forfeit"),
 }
 
@@ -193,7 +200,8 @@ def agent(name: str, tokenizer: Any) -> Any:
     if name in HYBRIDS:
         return HYBRIDS[name](lambda inside: agent(inside, tokenizer))
     prompt = PROMPTS[name]
-    return LLMAgent(FakeModel(tokenizer) if prompt.answer == "direct" else Writing(tokenizer, script=by_hash), prompt)
+    script = by_hash if prompt.answer == "free" else shares_by_hash
+    return LLMAgent(FakeModel(tokenizer) if prompt.answer == "direct" else Writing(tokenizer, script=script), prompt)
 
 
 class Spy:

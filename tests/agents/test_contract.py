@@ -65,7 +65,7 @@ NAMES = (
     *("epsilon-often", "epsilon-decaying", "ucb-half", "ucb-constant", "thompson-unknown", "thompson-prior"),
     *("stubborn-less", "documented", "stating", "try-all-ucb", "mix-of-two"),
     *("llm-turns", "llm-log", "llm-summary", "llm-window", "llm-hints", "llm-positive"),
-    *("llm-retry", "llm-resample", "llm-forfeit"),
+    *("llm-retry", "llm-resample", "llm-distribution", "llm-forfeit"),
     *("try-all", "try-all-free", "epsilon-mix", "mixture", "mixture-free", "corral", "prior"),
 )
 

@@ -229,3 +229,40 @@ def test_the_prompts_of_one_row_hold_nothing_of_another(fakes, tokenizer):
                 t = steps[query.key] = steps.get(query.key, -1) + 1
                 assert said.pop((query.key, t)) == query.ids.tolist()
             assert not said
+
+
+class TestDistributions:
+    def play(self, fakes, tokenizer, script, **fields):
+        model = fakes.Writing(tokenizer, script=script)
+        agent = LLMAgent(model, Prompt(answer="distribution", labels=fakes.FIVE, **fields))
+        return model, rollout(agent, TASK, episodes=400)
+
+    def test_arms_are_drawn_from_what_is_written(self, fakes, tokenizer):
+        _, runs = self.play(fakes, tokenizer, lambda query: "red: 0.7\nblue: 0.2\ngreen: 0.1")
+        names = np.array(runs.names)
+        played = np.take_along_axis(names, runs.arms, axis=1)
+        for label, share in (("red", 0.7), ("blue", 0.2), ("green", 0.1)):
+            assert (played == label).mean() == pytest.approx(share, abs=0.03)
+            assert np.allclose(runs.probs[np.arange(400), :, (names == label).argmax(axis=1)], share)
+        assert (runs.failed == 0).all() and (runs.text == "red: 0.7\nblue: 0.2\ngreen: 0.1").all()
+
+    def test_the_prompt_asks_for_it_and_keeps_it(self, fakes, tokenizer):
+        model, runs = self.play(fakes, tokenizer, lambda query: "red: 1")
+        assert "probability with which you press each button" in prompted(model, 0)[0]
+        assert "red: 1<|end|><|user|>Reward" in prompted(model)[0]
+        assert runs.public.n_arms * 16 == model.asked[0][0].limit
+
+    @pytest.mark.parametrize("on_failure", ["retry", "forfeit", "resample"])
+    def test_what_is_none_is_counted(self, on_failure, fakes, tokenizer):
+        _, runs = self.play(fakes, tokenizer, lambda query: "red: 0.9\nblue: 0.9", on_failure=on_failure, retries=1)
+        assert np.isnan(runs.probs).all() and (runs.text == "red: 0.9\nblue: 0.9").all()
+        assert (runs.failed == (2 if on_failure == "retry" else 1)).all()
+        assert ((runs.arms == -1) == (on_failure != "resample")).all()
+
+    def test_an_arm_that_is_not_there_has_no_share(self, fakes, tokenizer):
+        task = make("sleeping", n_arms=5, horizon=6)
+        model = fakes.Writing(tokenizer, script=lambda query: "red: 0.5\nblue: 0.5")
+        runs = rollout(LLMAgent(model, Prompt(answer="distribution", labels=fakes.FIVE, on_failure="forfeit")), task)
+        named = np.isin(np.array(runs.names), ["red", "blue"])
+        both = (runs.legal | ~named[:, None]).all(axis=2)
+        assert ((runs.arms >= 0) == both).all() and 0 < both.mean() < 1
