@@ -44,3 +44,23 @@ def test_conformance_covers_every_kind():
     page = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
     shown = {task.kind for name, (task, _) in PRESETS.items() if f" {name}, T" in page}
     assert shown == set(KINDS)
+
+
+def test_the_prompt_of_the_front_page_is_what_a_model_reads():
+    from icrl.experiments import Experiment
+    from icrl.experiments.preview import preview
+
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    prompt = {"scenario": "slots", "history": {"kind": "window", "last": 3}, "hints": "UCB", "horizon": "told"}
+    task = {"kind": "bandit", "n_arms": 3, "horizon": 20, "means": {"kind": "uniform"}}
+    found = preview(Experiment(task=task, agents={"a": {"model": "pocket", "prompt": prompt}}), None, 5)
+    (shown,) = re.findall(r"```text\n(.*?)\n```", page, re.S)
+    assert found.again + found.new == shown
+
+
+def test_the_prompts_of_the_front_page_can_be_built():
+    import icrl
+
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.S) if "Demonstrations" in b)
+    exec(block, {"icrl": icrl, "task": icrl.make("bernoulli-hard", horizon=5)})  # our own page

@@ -260,7 +260,7 @@ class TestDistributions:
         assert ((runs.arms == -1) == (on_failure != "resample")).all()
 
     def test_an_arm_that_is_not_there_has_no_share(self, fakes, tokenizer):
-        task = make("sleeping", n_arms=5, horizon=6)
+        task = make("sleeping", n_arms=5, fewest=5, horizon=6)
         model = fakes.Writing(tokenizer, script=lambda query: "red: 0.5\nblue: 0.5")
         runs = rollout(LLMAgent(model, Prompt(answer="distribution", labels=fakes.FIVE, on_failure="forfeit")), task)
         named = np.isin(np.array(runs.names), ["red", "blue"])
