@@ -4,6 +4,7 @@ from icrl.agents.base import Agent
 from icrl.agents.bayes import BayesOptimal, Gittins
 from icrl.agents.bestarm import SuccessiveHalving, TopTwoThompson
 from icrl.agents.catalogue import ALGORITHMS
+from icrl.agents.check_policy import PolicyCheck, check_policy
 from icrl.agents.corral import Corral
 from icrl.agents.duels import RUCB, DoubleThompson
 from icrl.agents.exp3 import EXP3
@@ -45,6 +46,7 @@ __all__ = [
     "LinUCB",
     "Mixture",
     "MostLikelyBest",
+    "PolicyCheck",
     "PriorThompson",
     "Schedule",
     "SlidingWindowUCB",
@@ -56,6 +58,7 @@ __all__ = [
     "TryAll",
     "Uniform",
     "WinStayLoseShift",
+    "check_policy",
     "recommend",
     "replay",
     "rollout",

@@ -50,6 +50,7 @@ class Stream(IntEnum):
     HINT = 18
     DEMONSTRATION = 19
     LINT = 20
+    CHECK = 21
 
 
 def _mix(z: Keys) -> Keys:

@@ -47,7 +47,7 @@ class Writer:
         if self.prompt.layout == "turns" and not self.chat.template:
             raise ValueError("layout: 'turns' needs a model with a chat template; use layout='log' with this one")
 
-    @property
+    @cached_property
     def turns(self) -> bool:
         """Whether past answers are turns of their own."""
         return self.prompt.turns
@@ -57,12 +57,12 @@ class Writer:
         """The scenario's."""
         return self.prompt.story.texts
 
-    @property
+    @cached_property
     def shows(self) -> bool:
         """Whether something is seen before each choice."""
         return bool(self.public.context_dim or self.public.variable)
 
-    @property
+    @cached_property
     def asks(self) -> bool:
         """Whether a chat's question is written anew at each step, since something is seen or hinted."""
         return self.turns and (self.shows or self.prompt.hints is not None)

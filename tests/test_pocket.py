@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import icrl
+from icrl.agents import check_policy
 from icrl.agents.sticky import WinStayLoseShift
 from icrl.finetune.heldout import EVALUATION_SEEDS, held_out
 
@@ -56,3 +57,11 @@ def test_its_size_and_window(pocket):
     assert (folder / "model.safetensors").stat().st_size < 8e6
     assert 1e6 <= pocket.model.num_parameters() <= 2e6
     assert pocket.window == 16_384
+
+
+@pytest.mark.parametrize("history", ["raw", "summary"])
+def test_it_writes_what_its_scores_say(history, pocket):
+    """Up to what a few answers leave open; what cannot be read is the mass that is not on labels."""
+    found = check_policy(icrl.LLMAgent(pocket, icrl.Prompt(history)), icrl.make("bernoulli-easy", horizon=12), 64)
+    assert abs(found.distance - found.floor) < 0.03
+    assert found.unread == pytest.approx(1 - found.mass, abs=0.08)
