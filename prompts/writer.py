@@ -121,7 +121,7 @@ class Writer:
         if view.obs is None and view.context is not None and view.context.ndim == 3:
             features = zip(names, told(view.context[r]), strict=True)
             lines = (piece for name, text in features for piece in (self.encode(name), self.encode.once(f": {text}\n")))
-            return self.encode(before), *lines
+            return self.encode(before.rstrip(" ") + "\n"), *lines
         said = (
             view.obs[r] if view.obs is not None else None if view.context is None else told(view.context[r : r + 1])[0]
         )

@@ -64,7 +64,11 @@ def written(task, prompt, fakes, tokenizer, games=0):
     if games:
         demos = rollout(fakes.Scripted([[2, 1, 1, 0], [0, 0, 1, 2], [1, 2, 0, 0]]), task, episodes=3, seed=9)
         prompt = replace(prompt, demonstrations=Demonstrations(demos, games))
-    model = fakes.FakeModel(tokenizer) if prompt.answer == "direct" else fakes.Writing(tokenizer)
+    model = (
+        fakes.FakeModel(tokenizer)
+        if prompt.answer == "direct"
+        else fakes.Writing(tokenizer, script=lambda query: "elm: 1")
+    )
     runs = rollout(fakes.Scripted([[0, 0, 0, 0], played(task)]), task, episodes=[1])
     prompt = replace(prompt, labels=WORDS)
     list(replay(LLMAgent(model, prompt), replace(runs, names=prompt.names(task.public, runs.episode, 0))))
