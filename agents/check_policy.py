@@ -6,13 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from icrl.agents.llm import LLMAgent
+from icrl.agents.llm import LLMAgent, read
 from icrl.agents.rollout import integer, replay, rollout
 from icrl.envs import tape
 from icrl.envs.tape import Stream
 from icrl.envs.types import AnyWorld, Choice, Floats, View
 from icrl.models.base import Query
-from icrl.prompts.parse import parse
 from icrl.prompts.talk import Talk
 
 STEPS = 4
@@ -52,16 +51,18 @@ class _Probe(LLMAgent):
     def _written_shares(self, state: Talk, view: View) -> Floats:
         """[R, K + 1] how often each arm was written, and what could not be read."""
         state, prompts = state.asked(view)
-        until = (int(state.writer.encode(state.writer.chat.after)[0]),)
         counts = np.zeros((len(prompts), view.legal.shape[1] + 1))
         limit = replace(self.prompt, answer="free").limit(view.legal.shape[1])
         for i in range(self.samples):
             luck = tape.key(state.seed, Stream.CHECK, view.episode, view.t, i).tolist()
             asked = zip(prompts, view.episode.tolist(), luck, strict=True)
-            queries = [Query(ids, (state.seed, e), None, self.temperature, u, limit, until) for ids, e, u in asked]
+            queries = [
+                Query(ids, (state.seed, e), None, self.temperature, u, limit, (state.writer.end,))
+                for ids, e, u in asked
+            ]
             for r, answer in enumerate(self.model.ask(queries)):
-                arm = parse(self.model.tokenizer.decode(answer.ids), state.names[r])
-                counts[r, arm if arm >= 0 and view.legal[r, arm] else -1] += 1
+                shares = read("free", self.model.tokenizer.decode(answer.ids), state.names[r], view.legal[r])
+                counts[r, -1 if np.isnan(shares[0]) else int(shares.argmax())] += 1
         return counts
 
 

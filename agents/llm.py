@@ -20,7 +20,7 @@ from icrl.envs.tape import Stream
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
 from icrl.models.base import Answer, Model, Query
 from icrl.prompts.chat import Chat
-from icrl.prompts.instructions import RULES
+from icrl.prompts.instructions import refuses
 from icrl.prompts.parse import distribution, parse
 from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
@@ -71,11 +71,8 @@ class LLMAgent:
 
     def check(self, public: Public) -> None:
         """Raises ValueError if labels are too few, or a whole episode's prompts cannot fit into the model's window."""
-        if public.kind not in RULES or public.slots != 1:
-            raise ValueError(
-                f"task: prompts tell of bandits with one choice per step ({', '.join(RULES)}); got {public}; "
-                f"{able(public)}"
-            )
+        if why := refuses(public):
+            raise ValueError(f"{why}; {able(public)}")
         self.names(public, np.arange(1), 0)  # are there enough labels?
         for mark in self.model.tokenizer.all_special_tokens:
             if said := [word for word in self.prompt.words if mark in word]:
@@ -135,7 +132,7 @@ class LLMAgent:
 
     def _written(self, state: Talk, view: View, prompts: list[Tokens], keys: list[tuple[int, int]]) -> Choice:
         """Lets the model write, and reads what it wrote; unreadable answers are handled as the prompt declares."""
-        until = (int(state.writer.encode(state.writer.chat.after)[0]),)
+        until = (state.writer.end,)
         limit = self.prompt.limit(state.writer.public.n_arms)
         policy, failed = np.full(view.legal.shape, np.nan), np.zeros(len(prompts), np.int64)
         texts, usage = [""] * len(prompts), np.zeros((len(prompts), 3), np.int64)
@@ -150,7 +147,7 @@ class LLMAgent:
             for r, answer in zip(open_rows, self.model.ask(queries), strict=True):
                 said[r], said[r, : len(answer.ids)] = -1, answer.ids
                 texts[r] = self.model.tokenizer.decode(answer.ids).strip()
-                policy[r] = _read(self.prompt.answer, texts[r], state.names[r], view.legal[r])
+                policy[r] = read(self.prompt.answer, texts[r], state.names[r], view.legal[r])
                 failed[r] += np.isnan(policy[r, 0])
                 usage[r] += answer.usage
         lost = np.isnan(policy[:, 0])
@@ -163,7 +160,7 @@ class LLMAgent:
         return Choice(arms[:, None], None, None, "sampled", tuple(texts), said, failed, usage)
 
 
-def _read(answer: str, text: str, names: Sequence[str], legal: Bools) -> Floats:
+def read(answer: str, text: str, names: Sequence[str], legal: Bools) -> Floats:
     """[K] the policy that an answer tells; NaN where it cannot be read, or names an arm that is not there."""
     if answer == "distribution":
         shares = distribution(text, names)

@@ -189,7 +189,7 @@ def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
         over = episodes.lengths[rows] <= t
         if over.any():
             rows, state = rows[~over], agent.take(state, ~over)
-        view = _seen(episodes, rows, t)
+        view = episodes.view(rows, np.full(len(rows), t))
         state, choice = agent.act(state, view)
         yield among(choice, rows, len(episodes))
         ended = np.zeros(len(rows), np.bool_)
@@ -217,17 +217,6 @@ def recommend(agent: AnyAgent, episodes: Episodes) -> Ints:
 def _longer(column: NDArray[Any], fill: float) -> NDArray[Any]:
     """One more step, in which nothing was chosen."""
     return np.concatenate([column, np.full_like(column[:, :1], fill)], axis=1)
-
-
-def _seen(episodes: Episodes, rows: Ints, t: int) -> View:
-    """What was seen before step t."""
-    at = episodes.episode[rows], np.full(len(rows), t), np.zeros(len(rows), np.int64)
-    legal = np.ones((len(rows), episodes.public.n_arms), np.bool_)
-    if episodes.legal is not None:
-        legal = episodes.legal[rows, t]
-    context = None if episodes.context is None else episodes.context[rows, t]
-    obs = None if episodes.obs is None else tuple(episodes.obs[rows, t].tolist())
-    return View(*at, legal, context, obs)
 
 
 def _choice(past: Episodes, rows: Ints, t: int) -> Choice:

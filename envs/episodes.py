@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from icrl.envs.types import Bools, Floats, Ints, Names, Public
+from icrl.envs.types import Bools, Floats, Ints, Names, Public, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +90,13 @@ class Episodes:
         if self.names is not None:
             names = tuple(self.names[i] for i in np.arange(len(self))[rows])
         return replace(self, names=names, **{k: v[rows] for k, v in self.columns().items()})
+
+    def view(self, rows: Ints, t: Ints) -> View:
+        """What was seen before steps t [R] of the episodes at `rows` [R]."""
+        legal = np.ones((len(rows), self.public.n_arms), np.bool_) if self.legal is None else self.legal[rows, t]
+        context = None if self.context is None else self.context[rows, t]
+        obs = None if self.obs is None else tuple(self.obs[rows, t].tolist())
+        return View(self.episode[rows], t, np.zeros(len(rows), np.int64), legal, context, obs)
 
     def save(self, path: str | Path) -> Path:
         """Writes one `.npz` file (arrays, and the rest as JSON); returns its path."""

@@ -169,17 +169,18 @@ def served(experiment: Experiment, name: str | None = None) -> tuple[str, Served
     found = name or next(iter(known), None)
     if found not in known:
         raise ValueError(f"agents: {name or 'none'} is no agent with a model; such are: {', '.join(known) or 'none'}")
-    where, fields = f"agents.{found}", dict(experiment.agents[found])  # type: ignore[arg-type]
-    fields["prompt"] = _prompt(fields.get("prompt", {}), f"{where}.prompt", experiment.build_task())
-    return found, checked(Served, fields, where)
+    return found, _served(dict(experiment.agents[found]), f"agents.{found}", experiment.build_task())  # type: ignore[arg-type]
+
+
+def _served(fields: dict[str, Any], where: str, task: AnyWorld | None) -> Served:
+    return checked(Served, fields | {"prompt": _prompt(fields.get("prompt", {}), f"{where}.prompt", task)}, where)
 
 
 def _agent(spec: str | dict[str, Any], where: str, models: dict[str, Model], task: AnyWorld | None = None) -> AnyAgent:
     """An agent, after those inside it."""
     fields: dict[str, Any] = {"type": spec} if isinstance(spec, str) else dict(spec)
     if "model" in fields:
-        fields["prompt"] = _prompt(fields.get("prompt", {}), f"{where}.prompt", task)
-        return checked(Served, fields, where).build(models)
+        return _served(fields, where, task).build(models)
     for inner in PLAYERS.get(fields["type"], ()):
         fields[inner] = _agent(fields[inner], f"{where}.{inner}", models, task)
     return _build(fields, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def preview(experiment: Experiment, agent: str | None, step: int, episode: int =
     if step >= runs.horizon:
         raise ValueError(f"step: the task has {runs.horizon} steps, so one of 0 to {runs.horizon - 1}, got {step}")
     named = replace(runs, names=player.prompt.names(task.public, runs.episode, experiment.seed))
-    list(replay(talker, named))
+    list(islice(replay(talker, named), step + 1))
     now, before = reader.read[step], reader.read[max(step - 1, 0)]
     n = common(before, now) if step else 0
     again, new = (reader.tokenizer.decode(ids) for ids in (now[:n], now[n:]))

@@ -74,9 +74,8 @@ def summary_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, t: in
     names = _names(episodes)[b]
     arms, rewards = episodes.arms[b, :t], episodes.rewards[b, :t]
     history = writer.prompt.past
-    totals = Totals.none(1, len(names), history.last if isinstance(history, Summary) else 0)
-    for arm, reward in zip(arms, rewards, strict=True):
-        totals.add(arm[None], reward[None])
+    assert isinstance(history, Summary)
+    totals = Totals.of(arms, rewards, len(names), history.last)
     ids = [writer.head(names), *writer.summaries(names, totals.rows()[0])]
     labels = [np.full(len(piece), IGNORE, np.int32) for piece in ids]
     _answer(writer, names, int(teacher[t]), ids, labels)

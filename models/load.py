@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -35,22 +36,18 @@ def load_model(
     Raises:
         ValueError: There is no such model, or it cannot be read.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError("model: language models need transformers; `pip install 'icrl[model]'` brings it") from error
+    tokenizer = load_tokenizer(name, revision=revision, chat_template=chat_template)
+
+    import transformers
 
     from icrl.models.hf import TransformersModel
 
     name = str(name)
     folder, path = _place(name)
-    tokenizer = load_tokenizer(name, revision=revision, chat_template=chat_template)
-    try:
+    with _readable(name):
         model = transformers.AutoModelForCausalLM.from_pretrained(
             path, revision=revision, dtype=dtype, device_map=device_map, use_safetensors=True
         )
-    except (OSError, ValueError) as error:
-        raise ValueError(f"model: {name!r} is no model that can be read from a folder or the hub: {error}") from error
     commit: Any = getattr(model.config, "_commit_hash", None)  # absent on a config read from a folder
     identity = commit or _digest(folder.glob("*.safetensors"))
     if adapter is not None:
@@ -62,14 +59,15 @@ def load_model(
 
 def load_tokenizer(name: str | Path, *, revision: str | None = None, chat_template: str | Path | None = None) -> Any:
     """The tokenizer of a model, without its weights; arguments and errors as of `load_model`."""
-    import transformers
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError("model: language models need transformers; `pip install 'icrl[model]'` brings it") from error
 
     name = str(name)
     _, path = _place(name)
-    try:
+    with _readable(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, revision=revision)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"model: {name!r} is no model that can be read from a folder or the hub: {error}") from error
     if chat_template is not None:
         text = str(chat_template)
         if "{" not in text:
@@ -78,6 +76,15 @@ def load_tokenizer(name: str | Path, *, revision: str | None = None, chat_templa
             text = Path(text).read_text(encoding="utf-8")
         tokenizer.chat_template = text
     return tokenizer
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turns what transformers says of files that it cannot read into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model: {name!r} is no model that can be read from a folder or the hub: {error}") from error
 
 
 def _place(name: str) -> tuple[Path, str]:

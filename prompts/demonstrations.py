@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from icrl.envs import tape
 from icrl.envs.episodes import Episodes
 from icrl.envs.tape import Stream
-from icrl.envs.types import Floats, Ints, Public, View
+from icrl.envs.types import Floats, Ints, Public
 
 NEXT = "This game is over. In the next one the {units} have other mean rewards.\n"
 EXAMPLE = "An example of another player's {tries}:\n"
@@ -101,13 +101,3 @@ def _distance(a: Public, b: Public) -> float:
     """Of two tasks, by what is known beforehand: differences of log horizons and of log noise."""
     pairs = ((a.horizon, b.horizon), (a.noise_sd, b.noise_sd))
     return float(sum(abs(np.log(x / y)) for x, y in pairs if x and y))
-
-
-def views(episodes: Episodes, b: int) -> View:
-    """What was seen before each step of one episode, a step as a row."""
-    t = int(episodes.lengths[b])
-    k = episodes.public.n_arms
-    legal = np.ones((t, k), np.bool_) if episodes.legal is None else episodes.legal[b, :t]
-    context = None if episodes.context is None else episodes.context[b, :t]
-    obs = None if episodes.obs is None else tuple(episodes.obs[b, :t].tolist())
-    return View(np.full(t, episodes.episode[b]), np.arange(t), np.zeros(t, np.int64), legal, context, obs)

@@ -36,6 +36,13 @@ ANSWERS = {
 SENTENCES = (*REWARDS.values(), *RULES.values(), *ANSWERS.values())
 
 
+def refuses(public: Public) -> str | None:
+    """Why such a task cannot be told; None if it can."""
+    if public.kind in RULES and public.slots == 1:
+        return None
+    return f"task: prompts tell of bandits with one choice per step ({', '.join(RULES)}); got {public}"
+
+
 def instructions(prompt: Prompt, public: Public) -> tuple[str, str]:
     """The system text, before and after the list of the labels."""
     story = prompt.story

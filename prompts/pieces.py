@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Tokens = NDArray[np.int32]
 _BREAK = "\n"
+_KEPT = 4096  # texts that differ at each step: a batch asks for them, and answers with them
 
 
 class Pieces:
@@ -19,6 +20,7 @@ class Pieces:
         """Of a transformers tokenizer."""
         self.tokenizer = tokenizer
         self._known: dict[str, Tokens] = {}
+        self._recent: dict[str, Tokens] = {}
 
     def __call__(self, text: str) -> Tokens:
         """Token ids of a piece, as inside a text; special tokens are written as their text."""
@@ -27,8 +29,13 @@ class Pieces:
         return ids
 
     def once(self, text: str) -> Tokens:
-        """As a call, of a text that will hardly come again: it is not kept."""
-        return np.array(self._encode(text), np.int32)
+        """As a call, of a text that comes again soon or never: only the last ones are kept."""
+        if (ids := self._recent.pop(text, None)) is None:
+            ids = np.array(self._encode(text), np.int32)
+        self._recent[text] = ids
+        if len(self._recent) > _KEPT:
+            del self._recent[next(iter(self._recent))]
+        return ids
 
     def _encode(self, text: str) -> list[int]:
         if text and self._spaced:

@@ -27,6 +27,14 @@ class Totals:
         shape = (rows, n_arms)
         return cls(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape), np.full((*shape, last), np.nan))
 
+    @classmethod
+    def of(cls, arms: Ints, rewards: Floats, n_arms: int, last: int = 0) -> Self:
+        """Of one row, after steps [t]."""
+        totals = cls.none(1, n_arms, last)
+        for t in range(len(arms)):
+            totals.add(arms[t : t + 1], rewards[t : t + 1])
+        return totals
+
     def add(self, arms: Ints, rewards: Floats) -> None:
         """Counts one pull of each row; a forfeited step (arm -1) counts for none."""
         rows = np.flatnonzero(arms >= 0)

@@ -38,10 +38,11 @@ class Talk:
     stem: Ints
     """[R] length of the head and all steps."""
     marks: Ints
-    """[R, 1 + t] where each step begins, and the last one ends."""
+    """[R, 1 + t] where each step begins, and the last one ends; only the first of a history that keeps all."""
     rewards: Floats
-    """[R, t]"""
+    """[R, t] of a history that keeps some steps."""
     totals: Totals
+    """Of a summary."""
     advice: Any = None
     """The state of the adviser behind the hints."""
     deal: Deal = as_it_is
@@ -91,18 +92,20 @@ class Talk:
     def answered(self, view: View, choice: Choice, outcome: Outcome) -> Self:
         """Appends what was seen, the answer and the reward, and counts them for a summary and for the adviser."""
         arms, writer, state = choice.arm[:, 0], self.writer, self
-        self.totals.add(arms, outcome.reward)
         if (notes := writer.prompt.notes) is not None:
             advice = self.deal(notes.adviser, self.advice, view, self.seed, 1)
             state = replace(state, advice=notes.adviser.update(advice, view, Choice(choice.arm), outcome))
-        rewards = np.concatenate([self.rewards, outcome.reward[:, None]], axis=1)
         if isinstance(writer.prompt.past, Summary):
-            return replace(state, rewards=rewards)
+            self.totals.add(arms, outcome.reward)
+            return state
         pulled = [row[arm] if arm >= 0 else None for row, arm in zip(self.names, arms.tolist(), strict=True)]
         none = [None] * len(arms)
         said = map(writer.said, pulled, choice.text or none, none if choice.ids is None else choice.ids)
         steps = zip(said, pulled, outcome.reward.tolist(), writer.seen(view, self.names), strict=True)
         state = state._appended([writer.step(*step) for step in steps])
+        if isinstance(writer.prompt.past, Raw):  # no step is ever left out
+            return state
+        rewards = np.concatenate([self.rewards, outcome.reward[:, None]], axis=1)
         return replace(state, rewards=rewards, marks=np.concatenate([self.marks, state.stem[:, None]], axis=1))
 
     def take(self, rows: Bools) -> Self:

@@ -17,10 +17,10 @@ from icrl.envs.episodes import Episodes
 from icrl.envs.types import Bools, Ints, Public, View
 from icrl.envs.words import told
 from icrl.prompts.chat import Chat
-from icrl.prompts.demonstrations import EXAMPLE, LAST, NEXT, views
+from icrl.prompts.demonstrations import EXAMPLE, LAST, NEXT
 from icrl.prompts.hints import lines
 from icrl.prompts.history import Summary, Window
-from icrl.prompts.instructions import instructions, number
+from icrl.prompts.instructions import instructions, number, refuses
 from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
 from icrl.prompts.summary import Totals
@@ -43,6 +43,8 @@ class Writer:
     chat: Chat
 
     def __post_init__(self) -> None:
+        if why := refuses(self.public):
+            raise ValueError(why)
         self.prompt.check(self.public)
         if self.prompt.layout == "turns" and not self.chat.template:
             raise ValueError("layout: 'turns' needs a model with a chat template; use layout='log' with this one")
@@ -92,17 +94,15 @@ class Writer:
 
     def game(self, episodes: Episodes, b: int, names: Sequence[str]) -> list[Tokens]:
         """A whole game as it looks in the prompt of another, in the labels of that one."""
-        arms, rewards = episodes.arms[b], episodes.rewards[b].tolist()
-        view = views(episodes, b)
-        story, told, t = self.prompt.story, self.seen(view, [names] * len(view.t)), len(view.t)
-        pulled = [names[arm] if arm >= 0 else None for arm in arms[:t].tolist()]
+        story, t = self.prompt.story, int(episodes.lengths[b])
+        arms, rewards = episodes.arms[b, :t], episodes.rewards[b, :t]
+        pulled = [names[arm] if arm >= 0 else None for arm in arms.tolist()]
         if isinstance(past := self.prompt.past, Summary):
-            totals = Totals.none(1, len(names), past.last)
-            for arm, reward in zip(arms[:t], rewards, strict=False):
-                totals.add(arm[None], np.array([reward]))
+            totals = Totals.of(arms, rewards, len(names), past.last)
             last = [] if pulled[-1] is None else [self.encode(LAST), self.encode(pulled[-1]), self.encode("\n")]
             return [self.encode(story.told(EXAMPLE)), *self.summaries(names, totals.rows()[0]), *last]
-        *steps, last_step = zip(map(self.said, pulled), pulled, rewards, told, strict=False)
+        told = self.seen(episodes.view(np.full(t, b), np.arange(t)), [names] * t)
+        *steps, last_step = zip(map(self.said, pulled), pulled, rewards.tolist(), told, strict=True)
         pieces = [piece for step in steps for piece in self.step(*step)]
         pieces += self._step(*last_step, then="\n")  # what follows is the next game, not a question
         if not self.turns:
@@ -218,10 +218,14 @@ class Writer:
         told[-1] = self.encode(hint[-1].removesuffix("\n"))
         return np.concatenate([self.encode("\n"), *told, self.encode(self.chat.answer)])
 
+    @cached_property
+    def end(self) -> int:
+        """The token that ends an answer."""
+        return int(self.encode(self.chat.after)[0])
+
     def choices(self, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """Token ids of each label as an answer, with what ends an answer."""
-        end = int(self.encode(self.chat.after)[0])
-        return tuple((*self.encode(name).tolist(), end) for name in names)
+        return tuple((*self.encode(name).tolist(), self.end) for name in names)
 
     def longest(self) -> int:
         """An upper bound of the tokens of a prompt at the last step, whatever is drawn.
