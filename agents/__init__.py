@@ -6,6 +6,7 @@ from icrl.agents.bestarm import SuccessiveHalving, TopTwoThompson
 from icrl.agents.catalogue import ALGORITHMS
 from icrl.agents.check_policy import PolicyCheck, check_policy
 from icrl.agents.corral import Corral
+from icrl.agents.diagnose import NameBias, OrderSensitivity, Shots, many_shot, name_bias, order_sensitivity
 from icrl.agents.duels import RUCB, DoubleThompson
 from icrl.agents.exp3 import EXP3
 from icrl.agents.forgetting import DiscountedThompson, DiscountedUCB, SlidingWindowUCB
@@ -13,6 +14,7 @@ from icrl.agents.hybrids import EpsilonMix, Mixture, Schedule, TryAll
 from icrl.agents.linear import LinThompsonSampling, LinUCB
 from icrl.agents.llm import LLMAgent
 from icrl.agents.prior import PriorThompson
+from icrl.agents.restart import Restarting
 from icrl.agents.rollout import recommend, replay, rollout
 from icrl.agents.simple import Boltzmann, EmpiricalMean, EpsilonGreedy, ExploreThenCommit, Greedy, Uniform
 from icrl.agents.stating import Stating
@@ -46,9 +48,13 @@ __all__ = [
     "LinUCB",
     "Mixture",
     "MostLikelyBest",
+    "NameBias",
+    "OrderSensitivity",
     "PolicyCheck",
     "PriorThompson",
+    "Restarting",
     "Schedule",
+    "Shots",
     "SlidingWindowUCB",
     "Stating",
     "Stubborn",
@@ -59,6 +65,9 @@ __all__ = [
     "Uniform",
     "WinStayLoseShift",
     "check_policy",
+    "many_shot",
+    "name_bias",
+    "order_sensitivity",
     "recommend",
     "replay",
     "rollout",

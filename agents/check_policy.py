@@ -6,13 +6,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from icrl.agents.llm import LLMAgent, read
-from icrl.agents.rollout import integer, replay, rollout
-from icrl.envs import tape
+from icrl.agents.asking import Asked
+from icrl.agents.base import AnyAgent
+from icrl.agents.histories import folded
+from icrl.agents.llm import LLMAgent
+from icrl.agents.rollout import integer, rollout
+from icrl.agents.writing import read
 from icrl.envs.tape import Stream
-from icrl.envs.types import AnyWorld, Choice, Floats, View
+from icrl.envs.types import AnyWorld, Choice, Floats
 from icrl.models.base import Query
-from icrl.prompts.talk import Talk
+from icrl.prompts.prompt import Answer
 
 STEPS = 4
 DRAWS = 200
@@ -36,55 +39,64 @@ class PolicyCheck:
 
 @dataclass(frozen=True)
 class _Probe(LLMAgent):
-    """Asks again, and lets the model write, at some steps."""
+    """Lets the model write, too, wherever it is asked."""
 
     samples: int = 16
-    times: tuple[int, ...] = ()
     found: list[tuple[Floats, Floats, Floats]] = field(default_factory=list)
 
-    def act(self, state: Talk, view: View) -> tuple[Talk, Choice]:
-        state, choice = super().act(state, view)
-        if int(view.t[0]) in self.times:
-            self.found.append((_policies(choice), self._written_shares(state, view), _masses(choice)))
-        return state, choice
+    def answer(self, asked: Asked) -> Choice:
+        choice = super().answer(asked)
+        self.found.append((_policies(choice), self._written(asked), _masses(choice)))
+        return choice
 
-    def _written_shares(self, state: Talk, view: View) -> Floats:
+    def _written(self, asked: Asked) -> Floats:
         """[R, K + 1] how often each arm was written, and what could not be read."""
-        state, prompts = state.asked(view)
-        counts = np.zeros((len(prompts), view.legal.shape[1] + 1))
-        limit = replace(self.prompt, answer="free").limit(view.legal.shape[1])
+        talk, legal = asked.talk, asked.view.legal
+        counts = np.zeros((len(legal), legal.shape[1] + 1))
+        limit, end = self.prompt.limit(talk.writer.public), (talk.writer.end,)
         for i in range(self.samples):
-            luck = tape.key(state.seed, Stream.CHECK, view.episode, view.t, i).tolist()
-            asked = zip(prompts, view.episode.tolist(), luck, strict=True)
-            queries = [
-                Query(ids, (state.seed, e), None, self.temperature, u, limit, (state.writer.end,))
-                for ids, e, u in asked
-            ]
+            rows = zip(asked.prompts, asked.keys, asked.luck(Stream.CHECK, i).tolist(), strict=True)
+            queries = [Query(ids, key, None, self.temperature, u, limit, end) for ids, key, u in rows]
             for r, answer in enumerate(self.model.ask(queries)):
-                shares = read("free", self.model.tokenizer.decode(answer.ids), state.names[r], view.legal[r])
+                (shares,) = read(False, self.model.tokenizer.decode(answer.ids), talk.names[r], legal[r])
                 counts[r, -1 if np.isnan(shares[0]) else int(shares.argmax())] += 1
         return counts
 
 
-def check_policy(agent: LLMAgent, task: AnyWorld, n: int = 64, *, samples: int = 16, seed: int = 0) -> PolicyCheck:
+def check_policy(
+    agent: LLMAgent,
+    task: AnyWorld,
+    n: int = 64,
+    *,
+    samples: int = 16,
+    seed: int = 0,
+    player: AnyAgent | None = None,
+) -> PolicyCheck:
     """Compares the scored policy of an agent with what its model writes, in prompts that the agent meets itself.
 
     Args:
-        agent: Its prompt is scored (`answer="direct"`), and answered freely.
+        agent: Its answers are scored, after a thought if it thinks, and written freely at the same place.
         task: What it plays.
         n: Prompts; they stand at four steps, from the first to the last.
         samples: Written answers of each.
         seed: Of luck and answers.
+        player: Who makes the histories instead of the agent. An algorithm such as `Uniform()` spares the model's call
+            at each step.
 
     Raises:
-        ValueError: The agent cannot play the task, or a number is out of range.
+        ValueError: The agent cannot play the task, the task asks for pairs, or a number is out of range.
     """
     n, samples = integer("n", n, 1), integer("samples", samples, 1)
-    scored = LLMAgent(agent.model, replace(agent.prompt, answer="direct"), agent.temperature)
-    runs = rollout(scored, task, episodes=-(-n // STEPS), seed=seed)
-    times = tuple(np.unique(np.linspace(0, runs.horizon - 1, STEPS).astype(int)).tolist())
-    probe = _Probe(scored.model, scored.prompt, scored.temperature, samples, times)
-    list(replay(probe, runs))
+    if task.public.slots > 1:
+        raise ValueError(f"task: policies over pairs are not compared, only over single arms; got {task.public.kind!r}")
+    answer: Answer = "thought" if agent.prompt.thinks else "direct"
+    scored = LLMAgent(agent.model, replace(agent.prompt, answer=answer), agent.temperature)
+    scored.check(task.public)
+    runs = rollout(player or scored, task, episodes=-(-n // STEPS), seed=seed)
+    runs = replace(runs, names=scored.names(task.public, runs.episode, seed))
+    probe = _Probe(scored.model, scored.prompt, scored.temperature, samples)
+    for t in np.unique(np.linspace(0, runs.horizon - 1, STEPS).astype(int)).tolist():
+        probe.act(*folded(probe, runs.take(runs.lengths > t), t))
     policy, counts, mass = (np.concatenate(column)[:n] for column in zip(*probe.found, strict=True))
     arms, read = counts[:, :-1], counts[:, :-1].sum(axis=1)
     known = read > 0

@@ -21,19 +21,29 @@ DRAWS = 1000
 _TIE = 1e-9  # indices closer than this, as a share of the highest one, are a tie
 
 
+class Drawing:
+    """A state with dice that may be exchanged."""
+
+    def keyed(self, player: Any, view: View, seed: int, use: int) -> Self:
+        """The same state with dice for this moment."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Rows:
+class Rows(Drawing):
     """What every algorithm's state holds; arrays [R, ...] in subclasses are advanced in place."""
 
     dice: Dice
     public: Public
 
+    def keyed(self, player: Any, view: View, seed: int, use: int) -> Self:
+        """The same state with dice for this moment."""
+        return replace(self, dice=Keyed.at(player, view.episode, seed, view.t, use))
+
 
 def dealt(player: object, state: Any, view: View, seed: int, use: int) -> Any:
     """An algorithm's state with dice for this moment, as it needs them beside a model; any other state as it is."""
-    if not isinstance(state, Rows):
-        return state
-    return replace(state, dice=Keyed.at(player, view.episode, seed, view.t, use))
+    return state.keyed(player, view, seed, use) if isinstance(state, Drawing) else state
 
 
 S = TypeVar("S", bound=Rows)
@@ -49,6 +59,8 @@ class Algorithm(Generic[S]):
 
     def refuses(self, public: Public) -> str | None:
         """Why such a task cannot be played; None if it can. Contexts may be ignored."""
+        if public.trials > 1:
+            return f"an episode has {public.trials} games, but it learns over one only; put Restarting around it"
         return None if public.slots == 1 else f"it chooses one arm per step, the task asks for {public.slots}"
 
     def check(self, public: Public) -> None:

@@ -141,18 +141,34 @@ class Hybrid:
         return dealt(player, part, view, state.seed, use)
 
 
+def of_one_game(agent: AnyAgent, public: Public) -> None:
+    """Raises ValueError if an agent that counts pulls would carry them from one game into the next."""
+    if public.trials > 1:
+        raise ValueError(
+            f"agent: {type(agent).__name__} counts over one game only, but an episode has {public.trials}; put "
+            "Restarting around it"
+        )
+
+
 def merged(rows: Bools, ours: Choice, theirs: Choice, names: Names | None) -> Choice:
     """`ours` in some rows and `theirs` in the others; what only one of them knows is missing where it did not move."""
     cells = {}
-    for name in ("arm", "probs", "mass", "ids", "failed", "usage"):
+    for name in ("arm", "probs", "mass", "ids", "failed", "usage", "dropped"):
         known = [x for x in (getattr(ours, name), getattr(theirs, name)) if x is not None]
         if known:
             width = max(x.shape[1] if name == "ids" else 0 for x in known)
             a, b = (_widened(getattr(choice, name), known[0], width) for choice in (ours, theirs))
             cells[name] = np.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-    said = zip(ours.text or [None] * len(rows), theirs.text or [None] * len(rows), rows.tolist(), strict=True)
-    text = labelled([a if first else b for a, b, first in said], cells["arm"][:, 0], names)
-    return Choice(**cells, text=text, policy=ours.policy or theirs.policy)
+    text = labelled(_either(rows, ours.text, theirs.text), cells["arm"][:, 0], names)
+    thought = tuple(said or "" for said in _either(rows, ours.thought, theirs.thought))
+    return Choice(**cells, text=text, thought=thought if any(thought) else None, policy=ours.policy or theirs.policy)
+
+
+def _either(rows: Bools, ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None) -> list[str | None]:
+    """Texts of `ours` in some rows and of `theirs` in the others."""
+    none = [None] * len(rows)
+    said = zip(ours or none, theirs or none, rows.tolist(), strict=True)
+    return [a if first else b for a, b, first in said]
 
 
 def _widened(cells: NDArray[Any] | None, like: NDArray[Any], width: int) -> NDArray[Any]:

@@ -15,9 +15,9 @@ from pydantic.dataclasses import dataclass
 
 from icrl.agents.base import AnyAgent
 from icrl.agents.dice import any_of
-from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, labelled, merged
+from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, labelled, merged, of_one_game
 from icrl.agents.simple import Rate
-from icrl.envs.types import Choice, Floats, Ints, View
+from icrl.envs.types import Choice, Floats, Ints, Public, View
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -30,6 +30,11 @@ class TryAll(Hybrid):
     def players(self) -> tuple[AnyAgent, ...]:
         """The agent."""
         return (self.agent,)
+
+    def check(self, public: Public) -> None:
+        """Raises ValueError unless an episode is one game and the agent can play it."""
+        super().check(public)
+        of_one_game(self, public)
 
     def act(self, state: Both, view: View) -> tuple[Both, Choice]:
         """An untried arm; the agent where there is none."""
@@ -66,7 +71,10 @@ class EpsilonMix(Hybrid):
         ids = None if choice.ids is None else np.where(explore[:, None], -1, choice.ids)
         chance = view.legal / view.legal.sum(axis=1, keepdims=True)
         probs = None if choice.probs is None else self.epsilon * chance[:, None] + (1 - self.epsilon) * choice.probs
-        return state, replace(choice, arm=arm[:, None], probs=probs, text=text, ids=ids)
+        thought = choice.thought and tuple(
+            "" if x else said for said, x in zip(choice.thought, explore.tolist(), strict=True)
+        )
+        return state, replace(choice, arm=arm[:, None], probs=probs, text=text, ids=ids, thought=thought)
 
 
 @dataclass(frozen=True, config=CONFIG)

@@ -6,23 +6,22 @@ read before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
+from icrl.agents.asking import Asked, scored
 from icrl.agents.catalogue import able
 from icrl.agents.classical import dealt
-from icrl.agents.dice import any_of
-from icrl.envs import tape
-from icrl.envs.tape import Stream
-from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
-from icrl.models.base import Answer, Model, Query
+from icrl.agents.thinking import think
+from icrl.agents.writing import written
+from icrl.envs.types import Bools, Choice, Ints, Names, Outcome, Public, View
+from icrl.models.base import Model
+from icrl.prompts.bounds import longest
 from icrl.prompts.chat import Chat
 from icrl.prompts.instructions import refuses
-from icrl.prompts.parse import distribution, parse
-from icrl.prompts.pieces import Pieces, Tokens
+from icrl.prompts.pieces import Pieces
 from icrl.prompts.prompt import Prompt
 from icrl.prompts.talk import Talk
 from icrl.prompts.writer import Writer
@@ -59,7 +58,7 @@ class LLMAgent:
 
     @cached_property
     def _chat(self) -> Chat:
-        return Chat.of(self.model.tokenizer)
+        return Chat.of(self.model.tokenizer, self.prompt.thinks)
 
     @cached_property
     def _pieces(self) -> Pieces:
@@ -77,12 +76,20 @@ class LLMAgent:
         for mark in self.model.tokenizer.all_special_tokens:
             if said := [word for word in self.prompt.words if mark in word]:
                 raise ValueError(f"labels: {said[0]!r} holds {mark!r}, which is a mark of this model's own")
-        longest, window = self.writer(public).longest(), self.model.window
-        if longest > window:
+        self._told_apart(self._pieces)
+        most, window = longest(self.writer(public)), self.model.window
+        if most > window:
             raise ValueError(
-                f"prompt: at t={public.horizon} it may be {longest} tokens long, but the window of {self.model.name} "
-                f"is {window}; use a shorter horizon or history='summary'"
+                f"prompt: at t={public.horizon} it may be {most} tokens long, but the window of {self.model.name} "
+                f"is {window}; use a shorter horizon, a budget, or history='summary'"
             )
+
+    def _told_apart(self, encode: Pieces) -> None:
+        """Raises ValueError if two labels are the same tokens: words that a small tokenizer does not know."""
+        known: dict[bytes, str] = {}
+        for word in self.prompt.words:
+            if (other := known.setdefault(encode(word).tobytes(), word)) != word:
+                raise ValueError(f"labels: {other!r} and {word!r} are the same tokens for {self.model.name}")
 
     def names(self, public: Public, episodes: Ints, seed: int) -> Names | None:
         """Labels drawn by the prompt."""
@@ -94,17 +101,18 @@ class LLMAgent:
         return Talk.begin(self.writer(public), names, episodes, seed, dealt)
 
     def act(self, state: Talk, view: View) -> tuple[Talk, Choice]:
-        """Asks the model once for the whole batch (again for answers that cannot be read, if the prompt says so)."""
+        """Asks the model once for the whole batch: again for a thought, a second arm, or an unreadable answer."""
         state, prompts = state.asked(view)
-        keys = [(state.seed, int(e)) for e in view.episode]
-        if self.prompt.answer != "direct":
-            return state, self._written(state, view, prompts, keys)
-        allowed = zip(state.choices, view.legal.tolist(), strict=True)
-        choices = [tuple(c for c, here in zip(row, there, strict=True) if here) for row, there in allowed]
-        queries = [
-            Query(ids, key, given, self.temperature) for ids, key, given in zip(prompts, keys, choices, strict=True)
-        ]
-        return state, self._drawn(state, view, self.model.ask(queries))
+        asked = Asked(self.model, self.temperature, state, view, prompts)
+        thoughts = think(asked) if self.prompt.thinks else None
+        choice = self.answer(asked if thoughts is None else thoughts.before(asked))
+        if thoughts is not None:
+            choice = thoughts.beside(choice, state)
+        return state, choice if self.prompt.budget is None else replace(choice, dropped=state.dropped)
+
+    def answer(self, asked: Asked) -> Choice:
+        """What follows the thought, if there is one."""
+        return scored(asked) if self.prompt.scored else written(asked)
 
     def update(self, state: Talk, view: View, choice: Choice, outcome: Outcome) -> Talk:
         """Adds the step to the conversations."""
@@ -113,66 +121,3 @@ class LLMAgent:
     def take(self, state: Talk, rows: Bools) -> Talk:
         """Keeps the rows of episodes that go on."""
         return state.take(rows)
-
-    def _drawn(self, state: Talk, view: View, answers: list[Answer]) -> Choice:
-        """Draws from the policy."""
-        probs = np.zeros(view.legal.shape)
-        there = view.legal if state.writer.public.variable else np.ones_like(view.legal)
-        probs[there] = np.exp(np.concatenate([a.logp for a in answers]))
-        arms = _inverse(probs, state.seed, view)
-        return Choice(
-            arm=arms[:, None],
-            probs=probs[:, None],
-            mass=np.array([[a.mass] for a in answers]),
-            policy="exact",
-            text=tuple(state.names[row][arm] for row, arm in enumerate(arms.tolist())),
-            failed=np.zeros(len(arms), np.int64),
-            usage=np.array([a.usage for a in answers]),
-        )
-
-    def _written(self, state: Talk, view: View, prompts: list[Tokens], keys: list[tuple[int, int]]) -> Choice:
-        """Lets the model write, and reads what it wrote; unreadable answers are handled as the prompt declares."""
-        until = (state.writer.end,)
-        limit = self.prompt.limit(state.writer.public.n_arms)
-        policy, failed = np.full(view.legal.shape, np.nan), np.zeros(len(prompts), np.int64)
-        texts, usage = [""] * len(prompts), np.zeros((len(prompts), 3), np.int64)
-        said = np.full((len(prompts), limit), -1)
-        tries = 1 + (self.prompt.retries if self.prompt.on_failure == "retry" else 0)
-        for attempt in range(tries):
-            open_rows = np.flatnonzero(np.isnan(policy[:, 0])).tolist()
-            if not open_rows:
-                break
-            luck = tape.key(state.seed, Stream.POLICY, view.episode, view.t, attempt).tolist()
-            queries = [Query(prompts[r], keys[r], None, self.temperature, luck[r], limit, until) for r in open_rows]
-            for r, answer in zip(open_rows, self.model.ask(queries), strict=True):
-                said[r], said[r, : len(answer.ids)] = -1, answer.ids
-                texts[r] = self.model.tokenizer.decode(answer.ids).strip()
-                policy[r] = read(self.prompt.answer, texts[r], state.names[r], view.legal[r])
-                failed[r] += np.isnan(policy[r, 0])
-                usage[r] += answer.usage
-        lost = np.isnan(policy[:, 0])
-        arms = np.where(lost, -1, _inverse(np.where(lost[:, None], 1.0, policy), state.seed, view))
-        if self.prompt.on_failure == "resample" and lost.any():
-            u = tape.uniform(tape.key(state.seed, Stream.FAILURE, view.episode, view.t))
-            arms = np.where(lost, any_of(view.legal, u), arms)
-        if self.prompt.answer == "distribution":
-            return Choice(arms[:, None], policy[:, None], None, "exact", tuple(texts), said, failed, usage)
-        return Choice(arms[:, None], None, None, "sampled", tuple(texts), said, failed, usage)
-
-
-def read(answer: str, text: str, names: Sequence[str], legal: Bools) -> Floats:
-    """[K] the policy that an answer tells; NaN where it cannot be read, or names an arm that is not there."""
-    if answer == "distribution":
-        shares = distribution(text, names)
-    else:
-        arm = parse(text, names)
-        shares = None if arm < 0 else np.eye(len(names))[arm]
-    return np.full(len(names), np.nan) if shares is None or (shares[~legal] > 0).any() else shares
-
-
-def _inverse(probs: Floats, seed: int, view: View) -> Ints:
-    """[R] arms drawn from probs [R, K] by inverse transform, one uniform per (seed, episode, t)."""
-    cumulative = probs.cumsum(axis=1)
-    u = tape.uniform(tape.key(seed, Stream.POLICY, view.episode, view.t)) * cumulative[:, -1]
-    arms: Ints = (cumulative <= u[:, None]).sum(axis=1)
-    return arms

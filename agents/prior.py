@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from icrl.agents.base import AnyAgent
 from icrl.agents.classical import argmax
 from icrl.agents.dice import Keyed
-from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, labelled
+from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, labelled, of_one_game
 from icrl.envs.types import Choice, Ints, Names, Outcome, Public, View
 
 
@@ -40,6 +40,7 @@ class PriorThompson(Hybrid):
     def check(self, public: Public) -> None:
         """Raises ValueError unless rewards are 0 or 1 and the model can play."""
         super().check(public)
+        of_one_game(self, public)
         if public.reward != "bernoulli":
             raise ValueError(f"agent: PriorThompson needs Bernoulli rewards, the task's are {public.reward}")
 

@@ -51,7 +51,7 @@ def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: I
     for name in ("arms", "probs", "mass"):
         if name in columns and task.public.slots == 1:
             columns[name] = columns[name][:, :, 0]
-    columns |= {name: columns[name].astype(np.str_) for name in ("text", "obs") if name in columns}
+    columns |= {name: columns[name].astype(np.str_) for name in ("text", "thought", "obs") if name in columns}
     columns |= {"lengths": lengths, "terminated": terminated}
     return record(task, identity(agent), episodes, seed, agent.names(task.public, episodes, seed), columns)
 
@@ -77,7 +77,7 @@ def record(
 def seen(task: AnyWorld, episodes: Ints, seed: int, arms: Ints, lengths: Ints) -> dict[str, NDArray[Any]]:
     """Contexts and legal arms [B, T, ...] of play that is stored without them: they follow from its arms [B, T]."""
     public, rows = task.public, np.arange(len(episodes))
-    if not (public.context_dim or public.variable):
+    if not (public.context_dim or public.variable or public.trials > 1):
         return {}
     state, found = task.start(episodes, seed), list[dict[str, NDArray[Any]]]()
     for t in range(arms.shape[1]):
@@ -91,7 +91,8 @@ def seen(task: AnyWorld, episodes: Ints, seed: int, arms: Ints, lengths: Ints) -
 
 def _shown(view: View, public: Public) -> dict[str, NDArray[Any]]:
     """What of a view is worth a column."""
-    shown = {"context": view.context, "legal": view.legal if public.variable else None}
+    shown: dict[str, NDArray[Any] | None] = {"context": view.context, "legal": view.legal if public.variable else None}
+    shown["trial"] = view.trial if public.trials > 1 else None
     shown["obs"] = None if view.obs is None else np.array(view.obs, dtype=object)
     return {k: v for k, v in shown.items() if v is not None}
 
@@ -101,9 +102,8 @@ def _cells(step: Step, public: Public) -> dict[str, NDArray[Any]]:
     choice = step.choice
     cells = {"arms": choice.arm, "rewards": step.outcome.reward, "gap": step.truth.gap}
     extras = {"probs": choice.probs, "mass": choice.mass, "failed": choice.failed}
-    extras |= {"usage": choice.usage, "ids": choice.ids}
-    if choice.text is not None:
-        extras["text"] = np.array(choice.text, dtype=object)
+    extras |= {"usage": choice.usage, "ids": choice.ids, "dropped": choice.dropped}
+    extras |= {name: np.array(said, dtype=object) for name, said in _words(choice).items()}
     return cells | _shown(step.view, public) | {k: v for k, v in extras.items() if v is not None}
 
 
@@ -121,9 +121,14 @@ def among(choice: Choice, rows: Ints, b: int) -> Choice:
     if len(rows) == b:
         return choice
     columns: dict[str, Any] = {k: spread(v, rows, b) for k, v in vars(choice).items() if isinstance(v, np.ndarray)}
-    if choice.text is not None:
-        columns["text"] = tuple(spread(np.array(choice.text, dtype=object), rows, b).tolist())
+    for name, said in _words(choice).items():
+        columns[name] = tuple(spread(np.array(said, dtype=object), rows, b).tolist())
     return replace(choice, **columns)
+
+
+def _words(choice: Choice) -> dict[str, tuple[str, ...]]:
+    """Columns of a choice that are texts."""
+    return {k: v for k, v in (("text", choice.text), ("thought", choice.thought)) if v is not None}
 
 
 def identity(value: Any) -> str:

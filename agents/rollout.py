@@ -50,7 +50,7 @@ def play(
     while len(rows):
         view = world.view(inside)
         if past is not None and t < stored:
-            choice = _choice(past, rows, t)
+            choice = recorded(past, rows, t)
         else:
             state, choice = agent.act(state, view)
             choice = _checked(choice, public, view)
@@ -69,7 +69,14 @@ def _checked(choice: Choice, public: Public, view: View) -> Choice:
     """Raises ValueError for a choice that the task cannot have; a world would play some other row's arm."""
     rows, k = len(view.t), public.n_arms
     shape = (rows, public.slots)
-    shapes = {"arm": shape, "probs": (*shape, k), "mass": shape, "failed": (rows,), "usage": (rows, 3)}
+    shapes = {
+        "arm": shape,
+        "probs": (*shape, k),
+        "mass": shape,
+        "failed": (rows,),
+        "usage": (rows, 3),
+        "dropped": (rows, 2),
+    }
     for name, wanted in shapes.items():
         if (cells := getattr(choice, name)) is not None and cells.shape != wanted:
             raise ValueError(f"agent: Choice.{name} must have the shape {wanted}, got {cells.shape}")
@@ -194,7 +201,7 @@ def replay(agent: AnyAgent, episodes: Episodes) -> Iterator[Choice]:
         yield among(choice, rows, len(episodes))
         ended = np.zeros(len(rows), np.bool_)
         outcome = Outcome(episodes.rewards[rows, t], ended, ended)
-        state = agent.update(state, view, _choice(episodes, rows, t), outcome)
+        state = agent.update(state, view, recorded(episodes, rows, t), outcome)
 
 
 def recommend(agent: AnyAgent, episodes: Episodes) -> Ints:
@@ -206,8 +213,10 @@ def recommend(agent: AnyAgent, episodes: Episodes) -> Ints:
     public = episodes.public
     longer = replace(episodes, lengths=episodes.lengths + 1, arms=_longer(episodes.arms, -1))
     longer = replace(longer, rewards=_longer(episodes.rewards, np.nan), gap=_longer(episodes.gap, np.nan))
-    if public.context_dim or episodes.legal is not None or episodes.text is not None:
-        raise ValueError("episodes: what would be seen next is not known for tasks with contexts or missing arms")
+    if public.context_dim or public.trials > 1 or episodes.legal is not None or episodes.text is not None:
+        raise ValueError(
+            "episodes: what would be seen next is not known for tasks with contexts, missing arms or several games"
+        )
     arms = np.full((len(episodes), longer.horizon), -1)
     for t, choice in enumerate(replay(agent, longer)):
         arms[:, t] = choice.arm[:, 0]
@@ -219,10 +228,10 @@ def _longer(column: NDArray[Any], fill: float) -> NDArray[Any]:
     return np.concatenate([column, np.full_like(column[:, :1], fill)], axis=1)
 
 
-def _choice(past: Episodes, rows: Ints, t: int) -> Choice:
+def recorded(past: Episodes, rows: Ints, t: int) -> Choice:
     """What was chosen at step t."""
     arms = past.arms[rows, t]
-    text = None if past.text is None else tuple(past.text[rows, t].tolist())
+    text, thought = (None if said is None else tuple(said[rows, t].tolist()) for said in (past.text, past.thought))
     failed = None if past.failed is None else past.failed[rows, t]
     ids = None if past.ids is None else past.ids[rows, t]
-    return Choice(arms.reshape(len(rows), -1), text=text, ids=ids, failed=failed)
+    return Choice(arms.reshape(len(rows), -1), text=text, ids=ids, failed=failed, thought=thought)

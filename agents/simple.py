@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -21,6 +22,10 @@ Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 @dataclass(frozen=True, config=CONFIG)
 class Uniform(Counting):
     """Every legal arm with the same probability."""
+
+    def refuses(self, public: Public) -> str | None:
+        """It may play several games, since it learns from none."""
+        return super().refuses(replace(public, trials=1))
 
     def index(self, state: Counts, view: View) -> Floats:
         """All arms tie."""

@@ -20,7 +20,7 @@ import pandas as pd
 from rich.progress import track
 
 from icrl import metrics
-from icrl.agents import ALGORITHMS, UCB, Greedy, ThompsonSampling, rollout
+from icrl.agents import ALGORITHMS, UCB, Greedy, Restarting, ThompsonSampling, rollout
 from icrl.agents.base import AnyAgent
 from icrl.envs import Bandit, Task, UniformMeans, make
 
@@ -33,6 +33,7 @@ FAMILIES = {
     "Changing means, changing arms": ("switching", "drifting", "sleeping", "headless"),
     "Contexts": ("contexts", "linear", "dpt-linear", "lin-bai-mei", "movielens-k10"),
     "Other aims": ("best-arm", "dueling", "dueling-cycle"),
+    "Several games": ("trials",),
 }
 PAIRS = {
     "UCB(c=1) and Thompson sampling": (UCB(c=1.0), ThompsonSampling()),
@@ -62,13 +63,28 @@ def task_of(name: str) -> Task:
     return make(name, horizon=LONGEST) if cut else task
 
 
+def player_of(algorithm: str, name: str) -> AnyAgent:
+    """An algorithm; where an episode has several games, one that begins anew in each."""
+    player = ALGORITHMS[algorithm]()
+    return Restarting(player) if task_of(name).public.trials > 1 else player
+
+
+def can_play(algorithm: str, name: str) -> bool:
+    """Whether the player takes the task."""
+    try:
+        player_of(algorithm, name).check(task_of(name).public)
+    except ValueError:
+        return False
+    return True
+
+
 def table(names: tuple[str, ...], episodes: int) -> dict[str, dict[str, str]]:
     """Final regret and its standard error, by algorithm and task; only algorithms that can play."""
     rows: dict[str, dict[str, str]] = {}
-    cells = [(a, n) for a in ALGORITHMS for n in names if ALGORITHMS[a]().refuses(task_of(n).public) is None]
+    cells = [(a, n) for a in ALGORITHMS for n in names if can_play(a, n)]
     for algorithm, name in track(cells, ", ".join(names)):
         count = 256 if algorithm == "MostLikelyBest" else episodes
-        regret = metrics.final_regret(rollout(ALGORITHMS[algorithm](), task_of(name), episodes=count))
+        regret = metrics.final_regret(rollout(player_of(algorithm, name), task_of(name), episodes=count))
         digits = 4 if name == "best-arm" else 2
         text = f"{regret.mean():.{digits}f} ± {regret.std(ddof=1) / np.sqrt(count):.{digits}f}"
         rows.setdefault(algorithm, {})[name] = text
@@ -123,7 +139,8 @@ its slope exceeds the constant. The published epsilon-greedy starts from means o
 TABLES = """Final pseudo-regret, for `best-arm` the simple regret, for duels the strong regret, over {n:,} episodes (256
 for `MostLikelyBest`); horizons above {t} are cut. All algorithms have their default settings, and meet the same luck.
 `LCB` and `EmpiricalMean` are made for logs and stand here for completeness; algorithms that read no contexts play
-contextual tasks blindly, except those that must know how widely an arm pays."""
+contextual tasks blindly, except those that must know how widely an arm pays. Of several games each algorithm plays
+one after the other with `Restarting`."""
 PAIRING = """Variance over episodes of the difference of two agents' final regrets on `bernoulli-hard`, N = 4,096: on
 common luck, and with luck of its own for each agent. At a ratio of 0.5, half of the episodes tell as much."""
 

@@ -13,6 +13,7 @@ from icrl.envs.presets import PRESETS, make
 from icrl.envs.sets import ActionSets
 from icrl.envs.table import Contexts
 from icrl.envs.tasks import KINDS, Task, task_from
+from icrl.envs.trials import Trials
 from icrl.envs.types import Choice, Instances, Outcome, Public, Truth, View, World
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Switching",
     "Task",
     "TaskMixture",
+    "Trials",
     "Truth",
     "UniformMeans",
     "View",

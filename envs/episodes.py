@@ -58,6 +58,12 @@ class Episodes:
     """[B, T] what stands in the history for the choice."""
     ids: Ints | None = None
     """[B, T, W] its tokens, if the model wrote it freely; filled up with -1."""
+    thought: Texts | None = None
+    """[B, T] what the model thought before it answered."""
+    dropped: Ints | None = None
+    """[B, T, 2] demonstrations and past steps that a prompt left out, to keep its budget."""
+    trial: Ints | None = None
+    """[B, T] which game of the episode, where one has several."""
     context: Floats | None = None
     """[B, T, d] or [B, T, K, d] what was seen before each choice."""
     legal: Bools | None = None
@@ -96,7 +102,8 @@ class Episodes:
         legal = np.ones((len(rows), self.public.n_arms), np.bool_) if self.legal is None else self.legal[rows, t]
         context = None if self.context is None else self.context[rows, t]
         obs = None if self.obs is None else tuple(self.obs[rows, t].tolist())
-        return View(self.episode[rows], t, np.zeros(len(rows), np.int64), legal, context, obs)
+        trial = np.zeros(len(rows), np.int64) if self.trial is None else self.trial[rows, t]
+        return View(self.episode[rows], t, trial, legal, context, obs)
 
     def save(self, path: str | Path) -> Path:
         """Writes one `.npz` file (arrays, and the rest as JSON); returns its path."""
@@ -130,7 +137,7 @@ class Episodes:
         return cls(**rest, **columns)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per step played: episode, t, arm, reward, gap, and label, mass, failed, text where they exist.
+        """One row per step played: episode, t, arm, reward, gap; label, mass, failed, text, thought, trial if known.
 
         A duel has `arm_2` and `label_2`, too; of `mass` it has that of the first answer.
         """
@@ -141,7 +148,7 @@ class Episodes:
         if self.arms.ndim == 3:
             table |= {"arm": self.arms[b, t, 0], "arm_2": self.arms[b, t, 1]}
         table |= {"reward": self.rewards[b, t], "gap": self.gap[b, t]}
-        for name in ("mass", "failed", "text"):
+        for name in ("mass", "failed", "text", "thought", "trial"):
             if (column := getattr(self, name)) is not None:
                 table[name] = column[b, t] if column.ndim == 2 else column[b, t, 0]
         for arm in [name for name in table if name.startswith("arm")] if self.names is not None else ():

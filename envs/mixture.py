@@ -52,6 +52,8 @@ class TaskMixture(Spec):
         for name in ("slots", "context_dim", "per_arm"):
             if len(found := {getattr(part.task.public, name) for part in self.parts}) > 1:
                 raise ValueError(f"parts: all tasks must have the same {name}, got {sorted(found)}")
+        if any(part.task.public.trials > 1 for part in self.parts):
+            raise ValueError("parts: all must be tasks of one game, got trials")
         kinds = {part.task.public.kind for part in self.parts}
         if len(kinds) > 1 and kinds != {"bandit", "moving"}:
             raise ValueError(f"parts: an agent could not tell these kinds of task apart: {', '.join(sorted(kinds))}")

@@ -16,6 +16,7 @@ from icrl.envs.sets import ActionSets
 from icrl.envs.spec import checked, nearest
 from icrl.envs.table import Contexts
 from icrl.envs.tasks import Task
+from icrl.envs.trials import Trials
 
 _EASY, _HARD = Gap(best=0.75, gap=0.5), Gap(best=0.6, gap=0.2)
 _EVOLVE = {"easy": (_EASY, 1.0, 300), "hard": (_HARD, 3.0, 1000)}  # means and noise of the two families, horizon
@@ -108,6 +109,10 @@ PRESETS: dict[str, tuple[Task, str]] = {
             )
         ),
         "bernoulli-easy or bernoulli-hard, as likely",
+    ),
+    "trials": (
+        Trials(task=Bandit(n_arms=4, horizon=20, means=_EASY), games=3),
+        "three games in one episode, 20 steps each: one arm 0.75, three arms 0.25, anew in each game",
     ),
 }  # fmt: skip
 for _level, (_gap, _sd, _horizon) in _EVOLVE.items():  # Nie et al. 2024 (arXiv 2410.06238)

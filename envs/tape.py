@@ -51,6 +51,8 @@ class Stream(IntEnum):
     DEMONSTRATION = 19
     LINT = 20
     CHECK = 21
+    THOUGHT = 23
+    TRIAL = 22
 
 
 def _mix(z: Keys) -> Keys:

@@ -13,12 +13,26 @@ from icrl.envs.moving import Drifting, Switching
 from icrl.envs.sets import ActionSets
 from icrl.envs.spec import check_keys, checked, nearest
 from icrl.envs.table import Contexts
+from icrl.envs.trials import Trials
 
-Task = Bandit | BestArm | Switching | Drifting | ActionSets | Linear | Contexts | Dueling | MovieLens | TaskMixture
+Task = (
+    Bandit
+    | BestArm
+    | Switching
+    | Drifting
+    | ActionSets
+    | Linear
+    | Contexts
+    | Dueling
+    | MovieLens
+    | TaskMixture
+    | Trials
+)
 KINDS: dict[str, type[Task]] = {
     str(task.model_fields["kind"].default): task
     for task in (
-        Bandit, BestArm, Switching, Drifting, ActionSets, Linear, Contexts, Dueling, MovieLens, TaskMixture
+        Bandit, BestArm, Switching, Drifting, ActionSets, Linear, Contexts, Dueling, MovieLens, TaskMixture,
+        Trials,
     )
 }  # fmt: skip
 

@@ -47,6 +47,17 @@ class Public:
     """Whether each arm has a context vector of its own (its features)."""
     variable: bool = False
     """Whether arms may be missing: `View.legal` says which are there."""
+    trials: int = 1
+    """Games in one episode, one after the other and of equal length, each with other arms; T counts all their steps."""
+
+    @property
+    def game(self) -> int | None:
+        """Steps of one game."""
+        return None if self.horizon is None else self.horizon // self.trials
+
+    def ends_game(self, t: int) -> bool:
+        """Whether step t is the last one of a game that is followed by another."""
+        return self.trials > 1 and self.game is not None and (t + 1) % self.game == 0 and t + 1 != self.horizon
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,10 @@ class Choice:
     """[R] number of answers that could not be read before this one was taken."""
     usage: Ints | None = None
     """[R, 3] tokens: fed to the model, reused from its cache, generated."""
+    thought: tuple[str, ...] | None = None
+    """What was thought before the answer."""
+    dropped: Ints | None = None
+    """[R, 2] demonstrations and past steps that the prompt left out, to keep its budget."""
 
 
 @dataclass(frozen=True)

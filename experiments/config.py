@@ -19,7 +19,7 @@ from icrl.envs.spec import Spec, check_keys, checked, nearest, sentence
 from icrl.envs.types import AnyWorld, Public
 from icrl.models import Model, load_model
 from icrl.models.load import load_tokenizer
-from icrl.prompts import Demonstrations, Prompt
+from icrl.prompts import Demonstrations, Prompt, preset
 
 PLAYERS = {
     "TryAll": ("agent",),
@@ -28,6 +28,7 @@ PLAYERS = {
     "Corral": ("llm", "algorithm"),
     "PriorThompson": ("llm",),
     "Stating": ("algorithm",),
+    "Restarting": ("agent",),
 }
 """Agents around agents: which of their fields are agents themselves."""
 
@@ -40,10 +41,17 @@ class Experiment(Spec):
             stationary `bandit`, if none is given), or an import path `package.module:object`.
         agents: By name: an algorithm (`UCB`, or `{type: UCB, c: 1.0}`), a model (`{model: pocket, prompt: {history:
             summary}, temperature: 1.0}`), a hybrid around others (`{type: TryAll, agent: {model: pocket}}`), or an
-            import path as `type`.
+            import path as `type`. `prompt: krishnamurthy/BSSC` names a published prompt, `prompts: krishnamurthy`
+            stands for one agent per prompt of that grid (`icrl.prompts.preset`).
         episodes: How many episodes each agent plays; the same ones.
         seed: Of all luck.
-        batch: Episodes that a model plays at once. The only key that may change between two runs into one folder.
+        batch: Episodes that a model plays at once.
+        min_mass: Least probability that a model must give to the labels, on average over a few prompts that are tried
+            before it plays; 0 plays in any case.
+        tokens: Most tokens that models may read and write in one run folder, over all runs into it; None: any number.
+            The step that reaches it is the last; what is tried for `min_mass` does not count.
+
+    `batch`, `min_mass` and `tokens` may change between two runs into one folder, all else not.
     """
 
     task: str | dict[str, Any]
@@ -51,6 +59,15 @@ class Experiment(Spec):
     episodes: Annotated[int, Field(ge=1)] = 64
     seed: Annotated[int, Field(ge=0)] = 0
     batch: Annotated[int, Field(ge=1)] = 64
+    min_mass: Annotated[float, Field(ge=0, le=1)] = 0.9
+    tokens: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("agents", mode="before")
+    @classmethod
+    def _agents_are_swept(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {key: spec for name, agent in given.items() for key, spec in _swept(str(name), agent).items()}
 
     @field_validator("agents", mode="after")
     @classmethod
@@ -120,8 +137,13 @@ class Shown(Spec):
 
 def _prompt(prompt: Any, where: str, task: AnyWorld | None = None) -> Any:
     """A prompt's fields, with algorithms for their names; without a task, what needs one is checked and left out."""
+    if isinstance(prompt, str):
+        return _published(prompt, where)
     if not isinstance(prompt, dict):
         return prompt
+    if name := prompt.get("preset"):
+        own = {key: value for key, value in prompt.items() if key != "preset"}
+        return vars(_published(name, where)) | _prompt(own, where, task)
     if given := prompt.get("hints"):
         fields = given if isinstance(given, dict) and "adviser" in given else {"adviser": given}
         _check_agent(fields["adviser"], f"{where}.hints")
@@ -132,6 +154,31 @@ def _prompt(prompt: Any, where: str, task: AnyWorld | None = None) -> Any:
         built = None if task is None else shown.build(task, f"{where}.demonstrations.teacher")
         prompt = prompt | {"demonstrations": built}
     return prompt
+
+
+def _published(name: Any, where: str) -> Prompt:
+    """A prompt of a preset, by `preset/code`."""
+    group, found, code = str(name).partition("/")
+    if not found:
+        raise ValueError(
+            f"{where}: give fields (history: raw), or a published prompt such as krishnamurthy/BSSC, got {name!r}"
+        )
+    known = preset(group, agents.UCB(alpha=0.5))
+    if code not in known:
+        raise ValueError(f"{where}: unknown prompt {code!r} of {group}{nearest(code, known)} Known: {', '.join(known)}")
+    return known[code]
+
+
+def _swept(name: str, spec: Any) -> dict[str, Any]:
+    """An agent, or one for each prompt of a preset."""
+    if not isinstance(spec, dict) or "prompts" not in spec:
+        return {name: spec}
+    group, fields = str(spec["prompts"]), {key: value for key, value in spec.items() if key != "prompts"}
+    own = fields.get("prompt", {})
+    if not isinstance(own, dict):
+        raise ValueError(f"agents.{name}.prompt: beside prompts, give fields that all of them have, got {own!r}")
+    codes = preset(group, agents.UCB(alpha=0.5))
+    return {f"{name}-{code}": fields | {"prompt": own | {"preset": f"{group}/{code}"}} for code in codes}
 
 
 class Served(Spec):
@@ -232,7 +279,7 @@ def _check_agent(spec: Any, where: str) -> None:
         check_keys(fields, Served.model_fields, where)
         prompt: Any = fields.get("prompt", {})
         if isinstance(prompt, dict):
-            check_keys(prompt, inspect.signature(Prompt).parameters, f"{where}.prompt")
+            check_keys(prompt, (*inspect.signature(Prompt).parameters, "preset"), f"{where}.prompt")
         checked(Served, fields | {"prompt": _prompt(prompt, f"{where}.prompt")}, where)
         return
     kind = fields.get("type")

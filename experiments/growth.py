@@ -83,6 +83,8 @@ def mean_curves(runs: Episodes, start: int, stop: int, seed: int) -> tuple[Float
         why = f"not every episode reaches step {stop}"
     elif np.isnan(curves).any():
         why = "the regret of an episode is unknown"
+    if runs.public.trials > 1:
+        why = "an episode is several games"
     if why:
         return steps, curves[:0], why
     resampled = [w @ curves / len(runs) for w in weights(len(runs), seed)] if len(runs) > 1 else []

@@ -128,7 +128,7 @@ def min_frac(runs: Episodes, t: int | None = None) -> Floats:
 
     1 is uniform play, 0 an arm never tried. Source: K * MinFrac(t) of Krishnamurthy et al. 2024.
     """
-    arms, n_arms, there = _arms(runs), runs.public.n_arms, _there(runs)
+    arms, n_arms, there = _same_arms(runs), runs.public.n_arms, _there(runs)
     steps = _steps(runs) if t is None else _steps(runs).clip(max=_step(runs, t))
     inside = (np.arange(runs.horizon) < steps[:, None]) & (arms >= 0)
     cells = (arms + n_arms * np.arange(len(runs))[:, None])[inside]
@@ -141,7 +141,7 @@ def greedy_frac(runs: Episodes) -> Floats:
 
     Ties count. Source: GreedyFrac of Krishnamurthy et al. 2024; their numbers come out only if untried arms count.
     """
-    arms = _arms(runs)
+    arms = _same_arms(runs)
     pulls, total = np.zeros((2, runs.public.n_arms, len(runs)))  # arms first: the best of a few is found by columns
     mean, greedy = np.full(pulls.shape, -np.inf), np.zeros(len(runs))
     for t, (arm, reward) in enumerate(zip(arms.T, runs.rewards.T, strict=True)):
@@ -156,7 +156,7 @@ def greedy_frac(runs: Episodes) -> Floats:
 
 def coverage(runs: Episodes) -> Floats:
     """float[B, T] in [0, 1]: share of the episode's arms that were pulled by step t (Schmied et al. 2025)."""
-    arms = _arms(runs)
+    arms = _same_arms(runs)
     tried = np.zeros(arms.shape)
     for arm in range(runs.public.n_arms):
         tried += np.logical_or.accumulate(arms == arm, axis=1)
@@ -181,8 +181,12 @@ def invalid_rate(runs: Episodes) -> Floats:
 
 
 def label_mass(runs: Episodes) -> Floats:
-    """float[B, T] in [0, 1]: probability of the labels before all else was masked; NaN past the end."""
-    return _need(runs, "mass")
+    """float[B, T] in [0, 1]: probability of the labels before all else was masked; NaN past the end.
+
+    Of a duel, the mean over its two answers.
+    """
+    mass = _need(runs, "mass")
+    return mass if mass.ndim == 2 else np.asarray(mass.mean(axis=2))
 
 
 def action_entropy(runs: Episodes) -> Floats:
@@ -216,6 +220,14 @@ def _arms(runs: Episodes) -> Ints:
     if runs.arms.ndim != 2:
         raise MissingColumn(f"arms: this measure needs one arm per step, this task chooses {runs.public.slots} at once")
     return runs.arms
+
+
+def _same_arms(runs: Episodes) -> Ints:
+    if runs.public.trials > 1:
+        raise MissingColumn(
+            f"trial: this measure counts pulls of an arm, but each of the {runs.public.trials} games has other arms"
+        )
+    return _arms(runs)
 
 
 def _there(runs: Episodes) -> Bools:

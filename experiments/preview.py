@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from icrl.agents import LLMAgent, Uniform, replay, rollout
+from icrl.agents import LLMAgent, Uniform, rollout
+from icrl.envs import Episodes
+from icrl.envs.types import Choice, Outcome
 from icrl.experiments.config import Experiment, served
 from icrl.models.base import Answer, Query, Tokens
 from icrl.prompts.lint import Lint, common, lint
@@ -28,22 +30,20 @@ class Preview:
     lint: Lint
 
 
-@dataclass
-class _Reader:
-    """Reads prompts, and prefers no answer."""
+@dataclass(frozen=True)
+class _Unasked:
+    """A model of which nothing but the tokenizer is there."""
 
     tokenizer: Any
     window: int = 1 << 40
-    name: str = "reader"
-    read: list[Tokens] = field(default_factory=list)
+    name: str = "tokenizer"
 
     @property
     def facts(self) -> dict[str, str]:
         return {}
 
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
-        self.read.append(queries[0].ids.copy())
-        return [Answer((0, 0, 0), np.full(n, -np.log(n)), 1.0) for n in (len(q.choices or "-") for q in queries)]
+        raise NotImplementedError
 
 
 def preview(experiment: Experiment, agent: str | None, step: int, episode: int = 0) -> Preview:
@@ -59,16 +59,26 @@ def preview(experiment: Experiment, agent: str | None, step: int, episode: int =
         ValueError: There is no such agent or step, or the task cannot be told to it.
     """
     name, player = served(experiment, agent)
-    task, reader = experiment.build_task(), _Reader(player.tokenizer())
-    talker = LLMAgent(reader, replace(player.prompt, answer="direct"))
+    task, tokenizer = experiment.build_task(), player.tokenizer()
+    talker = LLMAgent(_Unasked(tokenizer), player.prompt)
     talker.check(task.public)
     runs = rollout(Uniform(), task, episodes=[episode], seed=experiment.seed)
     if step >= runs.horizon:
         raise ValueError(f"step: the task has {runs.horizon} steps, so one of 0 to {runs.horizon - 1}, got {step}")
-    named = replace(runs, names=player.prompt.names(task.public, runs.episode, experiment.seed))
-    list(islice(replay(talker, named), step + 1))
-    now, before = reader.read[step], reader.read[max(step - 1, 0)]
+    *_, before, now = [np.zeros(0, np.int32), *islice(_prompts(talker, runs), step + 1)]
     n = common(before, now) if step else 0
-    again, new = (reader.tokenizer.decode(ids) for ids in (now[:n], now[n:]))
-    checked = lint(player.prompt, task, reader.tokenizer, seed=experiment.seed)
+    again, new = (tokenizer.decode(ids) for ids in (now[:n], now[n:]))
+    checked = lint(player.prompt, task, tokenizer, seed=experiment.seed)
     return Preview(name, again, new, len(now), n / len(now), checked)
+
+
+def _prompts(talker: LLMAgent, runs: Episodes) -> Iterator[Tokens]:
+    """What the model would read before each step of one episode."""
+    row = np.zeros(1, np.int64)
+    talk = talker.start(runs.public, None, runs.episode, runs.seed)
+    for t in range(runs.horizon):
+        view = runs.view(row, row + t)
+        talk, (ids,) = talk.asked(view)
+        yield ids.copy()
+        outcome = Outcome(runs.rewards[row, t], row > 0, row > 0)
+        talk = talk.answered(view, Choice(runs.arms[row, t].reshape(1, -1)), outcome)

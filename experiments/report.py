@@ -148,7 +148,8 @@ def describe(runs: Episodes) -> str:
     noise = f" (standard deviation {public.noise_sd:g})" if public.noise_sd is not None else ""
     words = f"A {_KINDS.get(public.kind, public.kind)} with {public.n_arms} arms "
     words += f"and {public.reward.capitalize()} rewards{noise}; "
-    words += f"an episode has {public.horizon or f'at most {runs.horizon}'} steps."
+    games = f"{public.trials} games, each with other means and of " if public.trials > 1 else ""
+    words += f"an episode has {games}{public.game or f'at most {runs.horizon}'} steps."
     if runs.means is None or runs.means.shape[1] < 2 or public.slots > 1:
         return words
     known = np.where(np.isnan(runs.means), -np.inf, runs.means)

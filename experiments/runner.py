@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
-from icrl.agents import LLMAgent
 from icrl.agents.base import AnyAgent
-from icrl.agents.hybrid import Hybrid
-from icrl.agents.record import Step, collect, identity, record, seen
+from icrl.agents.check_policy import PolicyCheck
+from icrl.agents.record import collect, identity, record, seen
 from icrl.agents.rollout import batches, play
 from icrl.envs import Episodes
 from icrl.envs.types import AnyWorld, Ints, Names
+from icrl.experiments.budget import Budget, fed
+from icrl.experiments.cells import SLOTS
 from icrl.experiments.config import Experiment
+from icrl.experiments.reading import Tell, check_mass, served
 from icrl.experiments.store import Store
 from icrl.models import Model
 
@@ -37,19 +40,40 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run(experiment: Experiment, out: str | Path, watch: Watch | None = None) -> dict[str, Episodes]:
+@dataclass(frozen=True)
+class _Run:
+    """What the agents of a run share."""
+
+    store: Store
+    task: AnyWorld
+    plan: Experiment
+    budget: Budget
+    watch: Watch
+    tell: Tell
+    looked: dict[str, PolicyCheck] = field(default_factory=dict)
+
+
+def run(
+    experiment: Experiment, out: str | Path, watch: Watch | None = None, tell: Tell | None = None
+) -> dict[str, Episodes]:
     """Plays all agents of an experiment, skipping what the folder already holds.
+
+    Language models whose answers are read from their probabilities are looked at before their first step; see
+    `Experiment.min_mass`.
 
     Args:
         experiment: What to play.
         out: The run folder; made if it is not there.
         watch: Told of progress.
+        tell: Told, in a line, what was found of each model before it plays.
 
     Returns:
         Episodes by agent, read from the store.
 
     Raises:
-        ValueError: An agent cannot play the task, or the folder belongs to another experiment or process.
+        ValueError: An agent cannot play the task, its model gives too little probability to the labels, or the folder
+            belongs to another experiment or process.
+        BudgetSpent: The experiment's `tokens` are spent. The folder keeps what was played.
     """
     task = experiment.build_task()
     models: dict[str, Model] = {}
@@ -57,25 +81,26 @@ def run(experiment: Experiment, out: str | Path, watch: Watch | None = None) -> 
     for name, agent in players.items():
         agent.check(task.public)
         _recognisable(f"agents.{name}", agent)
-        if agent.block is None and task.public.slots > 1:
+        if agent.block is None and task.public.slots > SLOTS:
             raise ValueError(
-                f"agents.{name}: of agents that play no blocks a folder keeps one arm per step, not a pair"
+                f"agents.{name}: of agents that play no blocks a folder keeps at most {SLOTS} arms per step, the task "
+                f"asks for {task.public.slots}"
             )
     _recognisable("task", task)
     with Store.create(out, experiment.model_dump(mode="json"), versions(), identity(task)) as store:
         for name, agent in players.items():
             store.register(name, identity(agent), _facts(agent))
+        budget = Budget(store, experiment.tokens)
+        shared = _Run(store, task, experiment, budget, watch or (lambda *_: None), tell or (lambda _: None))
         for name, agent in players.items():
-            _play(store, name, agent, task, experiment, watch or (lambda *_: None))
+            _play(shared, name, agent)
         all_of_them = np.arange(experiment.episodes)
         return {name: _stored(store, name, task, experiment.seed, all_of_them) for name in players}
 
 
 def _facts(agent: AnyAgent) -> dict[str, str]:
     """What is known of an agent's model, or of those inside it."""
-    if isinstance(agent, Hybrid):
-        return {key: value for player in agent.players for key, value in _facts(player).items()}
-    return agent.model.facts if isinstance(agent, LLMAgent) else {}
+    return {key: value for llm in served(agent) for key, value in llm.model.facts.items()}
 
 
 def _recognisable(where: str, value: object) -> None:
@@ -87,30 +112,38 @@ def _recognisable(where: str, value: object) -> None:
         )
 
 
-def _play(store: Store, name: str, agent: AnyAgent, task: AnyWorld, experiment: Experiment, watch: Watch) -> None:
+def _play(shared: _Run, name: str, agent: AnyAgent) -> None:
     """One agent: whole blocks for classical algorithms, else batches of episodes that stand at the same step."""
-    wanted = np.arange(experiment.episodes)
-    begun = store.progress(name)
-    watch(name, sum(n for n, _ in begun.values()), 0)
+    wanted, plan = np.arange(shared.plan.episodes), shared.plan
+    begun = shared.store.progress(name)
+    shared.watch(name, sum(n for n, _ in begun.values()), 0)
     if agent.block is not None:
-        left = wanted[[e not in begun for e in wanted.tolist()]]
-        for group in batches(left, agent.block, experiment.batch, task.public):
-            played = collect(agent, task, group, experiment.seed, play(agent, task, group, experiment.seed))
-            new = played.take(np.isin(played.episode, left))
-            store.add_episodes(name, new)
-            watch(name, int(new.lengths.sum()), 0)
+        _play_blocks(shared, name, agent, agent.block, wanted[[e not in begun for e in wanted.tolist()]])
         return
     at = np.array([begun.get(e, (0, False))[0] for e in wanted.tolist()])
     over = np.array([begun.get(e, (0, False))[1] for e in wanted.tolist()])
+    if not begun:
+        shared.budget.check(name)
+        check_mass(name, agent, shared.task, plan.min_mass, shared.tell, shared.looked)
     for length in np.unique(at[~over])[::-1]:
-        for group in batches(wanted[~over & (at == length)], None, experiment.batch, task.public):
-            _continue(store, name, agent, task, experiment.seed, group, int(length), watch)
+        for group in batches(wanted[~over & (at == length)], None, plan.batch, shared.task.public):
+            _continue(shared, name, agent, group, int(length))
 
 
-def _continue(
-    store: Store, name: str, agent: AnyAgent, task: AnyWorld, seed: int, group: Ints, length: int, watch: Watch
-) -> None:
+def _play_blocks(shared: _Run, name: str, agent: AnyAgent, block: int, left: Ints) -> None:
+    """Plays and stores the episodes that are left, and throws away what else is in their blocks."""
+    task, plan = shared.task, shared.plan
+    for group in batches(left, block, plan.batch, task.public):
+        played = collect(agent, task, group, plan.seed, play(agent, task, group, plan.seed))
+        new = played.take(np.isin(played.episode, left))
+        shared.store.add_episodes(name, new)
+        shared.watch(name, int(new.lengths.sum()), 0)
+
+
+def _continue(shared: _Run, name: str, agent: AnyAgent, group: Ints, length: int) -> None:
     """Plays a batch on from step `length`, storing each step as it comes."""
+    store, task, seed = shared.store, shared.task, shared.plan.seed
+    shared.budget.check(name)
     past = None
     names: Names | None = agent.names(task.public, group, seed)
     if length:
@@ -120,12 +153,10 @@ def _continue(
         store.add_names(name, group, names)
     for step in play(agent, task, group, seed, names, past):
         store.add_step(name, group, step)
-        watch(name, len(step.rows), fed(step))
-
-
-def fed(step: Step) -> int:
-    """Tokens that a model read at this step."""
-    return 0 if step.choice.usage is None else int(step.choice.usage[:, 0].clip(0).sum())
+        shared.budget.count(step)
+        shared.watch(name, len(step.rows), fed(step))
+        if not (step.outcome.terminated | step.outcome.truncated).all():
+            shared.budget.check(name)
 
 
 def _ended(store: Store, name: str) -> set[int]:

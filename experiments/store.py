@@ -8,35 +8,27 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from icrl.agents.record import Step
 from icrl.envs import Episodes
-from icrl.envs.episodes import nothing
 from icrl.envs.types import Ints, Names
+from icrl.experiments.cells import SCHEMA, from_episodes, from_steps, of_episodes, of_step
 
 FILE = "run.sqlite"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS agents (name TEXT PRIMARY KEY, identity TEXT NOT NULL, facts TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS names (agent TEXT, episode INTEGER, labels TEXT NOT NULL, PRIMARY KEY (agent, episode));
-CREATE TABLE IF NOT EXISTS steps (
-    agent TEXT, episode INTEGER, t INTEGER, arm INTEGER NOT NULL, reward REAL, gap REAL, ended INTEGER NOT NULL,
-    probs BLOB, mass REAL, text TEXT, failed INTEGER, fed INTEGER, reused INTEGER, generated INTEGER,
-    ids BLOB,
-    PRIMARY KEY (agent, episode, t)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS episodes (
-    agent TEXT, episode INTEGER, ended INTEGER NOT NULL, arms BLOB, rewards BLOB, gap BLOB, probs BLOB,
-    PRIMARY KEY (agent, episode)
-) WITHOUT ROWID;
 """
-RUNNING, TRUNCATED, TERMINATED = range(3)
+_FORMAT = 2
+"""Of the tables; raised whenever they change."""
+_FREE = ("batch", "min_mass", "tokens")
+"""Keys of an experiment that may change between two runs into one folder."""
 
 
 class Store:
@@ -75,7 +67,7 @@ class Store:
             ) from error
         store = cls(folder, sqlite3.connect(folder / FILE, isolation_level=None), lock)
         try:
-            store.db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+            store.db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA + SCHEMA)
             store._claim({"experiment": experiment, "versions": dict(versions), "task": task})
         except sqlite3.DatabaseError as error:
             store.close()
@@ -93,33 +85,51 @@ class Store:
             ValueError: There is no run in it.
         """
         file = Path(folder) / FILE
+        nothing = f"run: there is no run in {folder}; `icrl run EXPERIMENT --out {folder}` makes one"
         if not file.is_file():
-            raise ValueError(f"run: there is no run in {folder}; `icrl run EXPERIMENT --out {folder}` makes one")
+            raise ValueError(nothing)
         store = cls(Path(folder), sqlite3.connect(file, isolation_level=None), None)
         try:
-            store.meta("experiment")
+            if store.meta("experiment") is None:  # the process that made it was stopped at once
+                raise ValueError(nothing)
+            store._of_this_version("run")
         except sqlite3.DatabaseError as error:
             store.close()
             raise ValueError(f"run: {file} is no run, or it is damaged: {error}") from error
+        except ValueError:
+            store.close()
+            raise
         return store
 
     def _claim(self, meta: Mapping[str, Any]) -> None:
-        """Writes the experiment into a new folder; compares it in an old one."""
+        """Writes the experiment into a new folder; compares it in an old one, where what may change is written anew."""
         found = self.meta("experiment")
         if found is None:
             rows = [(key, json.dumps(value)) for key, value in meta.items()]  # the order of agents matters
             self.db.execute("BEGIN")
+            self.db.execute(f"PRAGMA user_version = {_FORMAT}")
             self.db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
             self.db.execute("COMMIT")
             return
-        wanted = json.loads(json.dumps(meta["experiment"])) | {"task as built": meta["task"]}
-        found["task as built"] = self.meta("task")
+        self._of_this_version("out")
+        given = json.loads(json.dumps(meta["experiment"]))
+        wanted, known = given | {"task as built": meta["task"]}, found | {"task as built": self.meta("task")}
         for key in wanted:
-            if key != "batch" and wanted[key] != found.get(key):
+            if key not in _FREE and wanted[key] != known.get(key):
                 raise ValueError(
-                    f"out: {self.folder} holds another experiment: its {key} is {found.get(key)!r}, now it is "
+                    f"out: {self.folder} holds another experiment: its {key} is {known.get(key)!r}, now it is "
                     f"{wanted[key]!r}; give another folder, or the experiment that began there"
                 )
+        now = found | {key: given[key] for key in _FREE if key in given}
+        self.db.execute("UPDATE meta SET value = ? WHERE key = 'experiment'", (json.dumps(now),))
+
+    def _of_this_version(self, where: str) -> None:
+        """Raises ValueError if another version of icrl wrote the tables in another way."""
+        if self.db.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+            raise ValueError(
+                f"{where}: {self.folder} was written by icrl {self.meta('versions').get('icrl')} in another format; "
+                "read it with that version, or run into another folder"
+            )
 
     def meta(self, key: str) -> Any:
         """`experiment`, `versions` or `task`, as stored; None in a new folder."""
@@ -168,41 +178,23 @@ class Store:
 
     def add_step(self, agent: str, episodes: Ints, step: Step) -> None:
         """One lockstep step, in one transaction."""
-        n, choice = len(step.rows), step.choice
-        empty: list[None] = [None] * n
-        columns: tuple[Sequence[Any], ...] = (
-            [agent] * n,
-            episodes[step.rows].tolist(),
-            step.view.t.tolist(),
-            choice.arm[:, 0].tolist(),
-            step.outcome.reward.tolist(),
-            step.truth.gap.tolist(),
-            np.where(
-                step.outcome.terminated, TERMINATED, np.where(step.outcome.truncated, TRUNCATED, RUNNING)
-            ).tolist(),
-            empty if choice.probs is None else [row.tobytes() for row in choice.probs[:, 0].astype(np.float64)],
-            empty if choice.mass is None else choice.mass[:, 0].tolist(),
-            empty if choice.text is None else choice.text,
-            empty if choice.failed is None else choice.failed.tolist(),
-            *([empty] * 3 if choice.usage is None else choice.usage.T.tolist()),
-            empty if choice.ids is None else [row.tobytes() for row in choice.ids.astype(np.int64)],
-        )
+        cells = of_step(agent, episodes, step)
+        marks = ",".join("?" * len(cells))
         self.db.execute("BEGIN")
-        self.db.executemany(f"INSERT INTO steps VALUES ({','.join('?' * 15)})", zip(*columns, strict=True))
+        self.db.executemany(
+            f"INSERT INTO steps ({','.join(cells)}) VALUES ({marks})", zip(*cells.values(), strict=True)
+        )
         self.db.execute("COMMIT")
 
     def add_episodes(self, agent: str, played: Episodes) -> None:
         """Whole episodes, in one transaction."""
-        over = np.zeros(len(played)) if played.terminated is None else played.terminated
-        ended = np.where(over, TERMINATED, TRUNCATED).tolist()
-        rows = []
-        for b, (episode, length) in enumerate(zip(played.episode.tolist(), played.lengths.tolist(), strict=True)):
-            columns = (played.arms, played.rewards, played.gap, played.probs)
-            blobs = (None if c is None else np.ascontiguousarray(c[b, :length]).tobytes() for c in columns)
-            rows.append((agent, episode, ended[b], *blobs))
         self.db.execute("BEGIN")
-        self.db.executemany("INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self.db.executemany("INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?)", of_episodes(agent, played))
         self.db.execute("COMMIT")
+
+    def tokens(self) -> int:
+        """Tokens that models have read and written in this folder."""
+        return int(self.db.execute("SELECT total(max(fed, 0) + max(generated, 0)) FROM steps").fetchone()[0])
 
     def progress(self, agent: str) -> dict[int, tuple[int, bool]]:
         """For each episode that was begun: steps stored, and whether it has ended."""
@@ -216,77 +208,18 @@ class Store:
         return tuple(tuple(json.loads(found[e])) for e in episodes.tolist()) if found else None
 
     def columns(self, agent: str, episodes: Ints, n_arms: int, slots: int = 1) -> dict[str, Any]:
-        """What is stored of these episodes, as the columns of `Episodes`; [B, T], padded with -1 and NaN."""
+        """What is stored of these episodes, as the columns of `Episodes`, padded with -1 and NaN.
+
+        Columns are [B, T], and with several slots arms and mass are [B, T, slots], probs [B, T, slots, K].
+        """
         row_of = {e: b for b, e in enumerate(episodes.tolist())}
-        found = self._among("steps", agent, episodes)
-        if not found:
-            return self._whole(self._among("episodes", agent, episodes), row_of, n_arms, slots)
-        _, e, t, arm, reward, gap, ended, probs, mass, text, failed, *usage, ids = zip(*found, strict=True)
-        at = (np.array([row_of[x] for x in e]), np.array(t))
-        shape = (len(episodes), int(at[1].max()) + 1)
-        columns: dict[str, Any] = {
-            "arms": _filled(shape, at, arm, np.int64),
-            "rewards": _filled(shape, at, reward, np.float64),
-            "gap": _filled(shape, at, gap, np.float64),
-            "lengths": np.bincount(at[0], minlength=len(episodes)),
-            "terminated": np.bincount(at[0], np.array(ended) == TERMINATED, minlength=len(episodes)) > 0,
-        }
-        extras = (("mass", mass, np.float64), ("failed", failed, np.int64), ("text", text, np.str_))
-        columns |= {name: _filled(shape, at, values, kind) for name, values, kind in extras if _some(values)}
-        if _some(usage[0]):
-            columns["usage"] = np.stack([_filled(shape, at, column, np.int64) for column in usage], axis=2)
-        for name, blobs, kind in (("probs", probs, np.float64), ("ids", ids, np.int64)):
-            if _some(blobs):
-                columns[name] = _unpacked(shape, at, blobs, kind)
-        return columns
+        names, steps = self._among("steps", agent, episodes)
+        if steps:
+            return from_steps(dict(zip(names, zip(*steps, strict=True), strict=True)), row_of, n_arms, slots)
+        return from_episodes(self._among("episodes", agent, episodes)[1], row_of, n_arms, slots)
 
-    def _among(self, table: str, agent: str, episodes: Ints) -> list[tuple[Any, ...]]:
-        """The stored rows of these episodes, in the order of the table's key."""
+    def _among(self, table: str, agent: str, episodes: Ints) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """The names of a table's columns, and its rows of these episodes in the order of its key."""
         query = f"SELECT * FROM {table} WHERE agent = ? AND episode IN (SELECT value FROM json_each(?))"
-        return self.db.execute(query, (agent, json.dumps(episodes.tolist()))).fetchall()
-
-    @staticmethod
-    def _whole(rows: list[tuple[Any, ...]], row_of: Mapping[int, int], n_arms: int, slots: int) -> dict[str, Any]:
-        """The same for an agent whose episodes are stored whole."""
-        rows = sorted(rows, key=lambda row: row_of[row[1]])
-        lengths = np.array([len(row[4]) // 8 for row in rows])
-        pair = (slots,) if slots > 1 else ()
-        at = np.nonzero(np.arange(lengths.max(initial=0)) < lengths[:, None])
-        shape = (len(rows), int(lengths.max(initial=0)))
-        *blobs, probs = list(zip(*rows, strict=True))[3:]
-        arms, rewards, gap = (b"".join(column) for column in blobs)
-        columns = {
-            "arms": _filled((*shape, *pair), at, np.frombuffer(arms, np.int64).reshape(-1, *pair), np.int64),
-            "rewards": _filled(shape, at, np.frombuffer(rewards), np.float64),
-            "gap": _filled(shape, at, np.frombuffer(gap), np.float64),
-            "lengths": lengths,
-            "terminated": np.array([row[2] == TERMINATED for row in rows]),
-        }
-        if _some(probs):
-            flat = np.frombuffer(b"".join(probs)).reshape(-1, *pair, n_arms)
-            columns["probs"] = _filled((*shape, *pair, n_arms), at, flat, np.float64)
-        return columns
-
-
-def _some(values: Sequence[Any]) -> bool:
-    """Whether anything is stored; a hybrid may fill a column at some steps only."""
-    return any(value is not None for value in values)
-
-
-def _filled(shape: tuple[int, ...], at: Any, values: Any, kind: Any) -> Any:
-    """A rectangle that holds `values` at the cells `at`, and nothing elsewhere or where they are NULL."""
-    if isinstance(values, tuple):
-        empty = {np.int64: -1, np.str_: ""}.get(kind, np.nan)
-        values = [empty if value is None else value for value in values]
-    flat = np.array(values, kind)
-    out = nothing(shape, flat.dtype)
-    out[at] = flat
-    return out
-
-
-def _unpacked(shape: tuple[int, ...], at: Any, blobs: Sequence[bytes | None], kind: Any) -> Any:
-    """The same for cells that are arrays, stored as bytes."""
-    width = max(len(blob) for blob in blobs if blob is not None) // 8
-    empty = nothing((width,), np.dtype(kind)).tobytes()
-    flat = np.frombuffer(b"".join(empty if blob is None else blob for blob in blobs), kind).reshape(-1, width)
-    return _filled((*shape, width), at, flat, kind)
+        found = self.db.execute(query, (agent, json.dumps(episodes.tolist())))
+        return [name for name, *_ in found.description], found.fetchall()

@@ -16,7 +16,7 @@ from icrl.envs.types import Ints, Names
 from icrl.prompts.history import Raw, Summary
 from icrl.prompts.pieces import Tokens
 from icrl.prompts.summary import Totals
-from icrl.prompts.writer import Writer
+from icrl.prompts.writer import Writer, pulled
 
 IGNORE = -100
 
@@ -49,11 +49,10 @@ def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: i
     ids = [writer.head(names)]
     labels = [np.full_like(ids[0], IGNORE)]
     for t in range(steps):
-        arm = int(episodes.arms[b, t])
-        pulled = names[arm] if arm >= 0 else None
+        chosen = pulled(names, [int(episodes.arms[b, t])])
         text = None if episodes.text is None else str(episodes.text[b, t])
-        said = writer.said(pulled, text, None if episodes.ids is None else episodes.ids[b, t])
-        pieces = writer.step(said, pulled, float(episodes.rewards[b, t]))
+        said = writer.said(chosen, text, None if episodes.ids is None else episodes.ids[b, t])
+        pieces = writer.step(said, chosen, float(episodes.rewards[b, t]))
         ids += pieces
         labels += [np.full_like(piece, IGNORE) for piece in pieces]
         if writer.turns and teacher[t] >= 0:
@@ -86,13 +85,13 @@ def _answer(writer: Writer, names: Sequence[str], arm: int, ids: list[Tokens], l
     """Appends the question and the teacher's answer."""
     if arm < 0:
         raise ValueError("teacher: it has no arm (-1) for the only decision of this row; leave the row out")
-    tail, answer = writer.tail(), np.array(writer.choices(names)[arm], np.int32)
+    tail, answer = writer.tail(), np.array(writer.choices(names)[0][arm], np.int32)
     ids += [tail, answer]
     labels += [np.full(len(tail), IGNORE, np.int32), answer]
 
 
 def _choices(writer: Writer, names: Sequence[str]) -> Tokens:
-    return np.array([choice[0] for choice in writer.choices(names)], np.int32)
+    return np.array([choice[0] for choice in writer.choices(names)[0]], np.int32)
 
 
 def _names(episodes: Episodes) -> Names:

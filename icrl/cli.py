@@ -72,12 +72,20 @@ def run(
 
     [dim]task: bernoulli-hard
     episodes: 64
+    min_mass: 0.5
+    tokens: 5_000_000
     agents:
       pocket: {model: pocket, prompt: {history: raw}}
       ucb: {type: UCB, c: 1.0}
       thompson: ThompsonSampling[/dim]
+
+    Before a model plays, its label mass is measured in a few prompts: how probable it finds the labels among all
+    that it could write. Below min_mass (0.9, if the file does not say) the run stops; with 0 it never does.
+
+    A run stops between two steps, with exit code 3, once models have read and written as many tokens in its folder as
+    the file allows (tokens; any number, if it does not say). Raise it, and the same command continues.
     """
-    from icrl.experiments import Experiment, compare
+    from icrl.experiments import BudgetSpent, Experiment, compare
     from icrl.experiments import run as run_experiment
 
     plan = Experiment.load(experiment)
@@ -92,10 +100,14 @@ def run(
     )
     try:
         with Progress(*columns, console=console) as progress:
-            runs = run_experiment(plan, out, Meter(progress, plan.episodes * horizon))
+            meter = Meter(progress, plan.episodes * horizon)
+            runs = run_experiment(plan, out, meter, lambda line: progress.console.print(escape(line), soft_wrap=True))
     except KeyboardInterrupt:
         Console(stderr=True).print("Stopped. What is finished is kept; the same command continues.")
         raise typer.Exit(130) from None
+    except BudgetSpent as spent:
+        Console(stderr=True).print(escape(str(spent)), highlight=False, soft_wrap=True)
+        raise typer.Exit(3) from None
     table = compare(runs)
     shown = Table(
         title=f"{escape(str(plan.task))}: {plan.episodes} episodes on the same luck",

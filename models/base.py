@@ -21,8 +21,8 @@ Choices = tuple[tuple[int, ...], ...]
 class Query:
     """One prompt and what is wanted of it.
 
-    With `choices`, their probabilities under constrained decoding; without, tokens are generated until one of `until`
-    or `limit` tokens.
+    With `choices`, their probabilities under constrained decoding; without, tokens are generated until one of `until`,
+    or until their text holds `stop`, or until there are `limit` of them.
     """
 
     ids: Tokens
@@ -32,6 +32,7 @@ class Query:
     seed: int = 0
     limit: int = 0
     until: tuple[int, ...] = ()
+    stop: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Answer:
         logp: [C] log-probability of each choice: at each node of the trie of choices that branches, the softmax at
             `temperature` over its children.
         mass: Probability, at temperature 1 and before masking, of staying inside the trie at all its branching nodes.
-        ids: Generated tokens, without the one that ended them.
+        ids: Generated tokens, without the one of `until` that ended them; those of `stop` stay.
         usage: Tokens fed, reused from a cache, generated.
     """
 

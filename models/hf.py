@@ -148,7 +148,7 @@ class TransformersModel:
                 if not ended[r]:
                     token = _draw(logits[r], q.temperature, float(luck[r][i]))
                     prompts[r] = np.append(prompts[r], np.int32(token))
-                    ended[r] = token in q.until or i + 1 == q.limit
+                    ended[r] = token in q.until or i + 1 == q.limit or self._stops(q, prompts[r])
             if all(ended):
                 break
             logits, _ = self._read(keys, prompts)
@@ -158,6 +158,11 @@ class TransformersModel:
             text = ids[:-1] if ids and ids[-1] in q.until else ids
             answers.append(Answer((len(q.ids) - n, n, len(ids)), ids=text))
         return answers
+
+    def _stops(self, query: Query, ids: Tokens) -> bool:
+        """Whether the last tokens hold the text that ends an answer; a token is at least a fourth of a character."""
+        written = ids[len(query.ids) :][-4 * len(query.stop) - 4 :]
+        return bool(query.stop) and query.stop in self.tokenizer.decode(written)
 
     def _read(self, keys: tuple[object, ...], prompts: list[Tokens]) -> tuple[torch.Tensor, list[int]]:
         """[R, V] logits after each prompt, and how many of its tokens had been read before."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, Self
 
 _MARKS = ("«s»", "«u0»", "«a0»", "«u1»", "«a1»", "«u2»")
+_INNER, _LAST = "«t»", "«a2»"
 _PINNED = datetime(2026, 1, 1)
 _THINK, _THOUGHT = "<think>", "</think>"
+_CUE = "\nAnswer:\n"
+_PINS: dict[str, Any] = {"strftime_now": _PINNED.strftime, "date_string": _PINNED.strftime("%d %b %Y")}
 
 
 class ChatTokenizer(Protocol):
@@ -39,28 +43,37 @@ class Chat:
     """Between a message of the user and the model's answer."""
     after: str
     """Between an answer and the next message of the user; it begins with what ends an answer."""
+    thinking: tuple[str, str]
+    """Between a message of the user and a thought of the model, and between the thought and the answer."""
+    channel: bool
+    """Whether the model has a place of its own for thoughts; else they stand at the top of the answer."""
     template: bool
     """False for a model that was not made for chats."""
 
     @classmethod
-    def of(cls, tokenizer: ChatTokenizer) -> Self:
+    def of(cls, tokenizer: ChatTokenizer, thinks: bool = False) -> Self:
         """Takes a tokenizer's template apart; without a template, plain lines are used.
+
+        Args:
+            tokenizer: Of transformers.
+            thinks: Whether the model is to think: templates may say so at their beginning.
 
         Raises:
             ValueError: The template does not put plain text messages into the prompt.
         """
         if not tokenizer.chat_template:
-            return cls(tokenizer.bos_token or "", "\n\n", "\nAnswer: ", "\n", template=False)
+            plain = ("\nThought: ", "\nAnswer: ")
+            return cls(tokenizer.bos_token or "", "\n\n", plain[1], "\n", plain, channel=False, template=False)
         try:
-            return cls._split(*_render(tokenizer, system=True))
+            return cls._split(*_render(tokenizer, True, thinks), _channel(tokenizer))
         except Exception as error:  # templates raise what they like: a role they do not have, mostly
             try:
-                return cls._split(*_render(tokenizer, system=False))
+                return cls._split(*_render(tokenizer, False, thinks), _channel(tokenizer))
             except Exception:
                 raise ValueError(f"chat_template: it cannot hold a conversation of plain texts: {error}") from error
 
     @classmethod
-    def _split(cls, text: str, prompted: str) -> Self:
+    def _split(cls, text: str, prompted: str, channel: tuple[str, str] | None) -> Self:
         at = [text.index(mark) for mark in _MARKS]
         if at != sorted(at) or any(text.count(mark) > 1 for mark in _MARKS):  # some put the system text last
             raise ValueError("it moves or repeats messages")
@@ -73,10 +86,25 @@ class Chat:
             answer = past
         if _THINK in answer and _THOUGHT not in answer:
             answer += f"\n{_THOUGHT}\n\n"
-        return cls(text[: at[0]], opened, answer, after, template=True)
+        return cls(text[: at[0]], opened, answer, after, channel or (answer, _CUE), channel is not None, template=True)
 
 
-def _render(tokenizer: ChatTokenizer, system: bool) -> tuple[str, str]:
+def _channel(tokenizer: ChatTokenizer) -> tuple[str, str] | None:
+    """What stands around a thought in the model's own channel for it; None if its template has none."""
+    talk = [{"role": "user", "content": _MARKS[1]}]
+    said = {"role": "assistant", "content": _LAST} | dict.fromkeys(
+        ("reasoning_content", "reasoning", "thinking"), _INNER
+    )
+    render = partial(tokenizer.apply_chat_template, tokenize=False, enable_thinking=True, **_PINS)
+    text = render(conversation=[*talk, said])
+    prompted = render(conversation=talk, add_generation_prompt=True).partition(_MARKS[1])[2]
+    before, found, closing = text.partition(_MARKS[1])[2].partition(_LAST)[0].partition(_INNER)
+    if found:
+        return before, closing
+    return (prompted, f"\n{_THOUGHT}\n\n") if prompted.rstrip().endswith(_THINK) else None
+
+
+def _render(tokenizer: ChatTokenizer, system: bool, thinks: bool) -> tuple[str, str]:
     """The marker conversation, and the same with the prompt for another answer."""
     s, u0, a0, u1, a1, u2 = _MARKS
     head = [{"role": "system", "content": s}, {"role": "user", "content": u0}]
@@ -89,9 +117,5 @@ def _render(tokenizer: ChatTokenizer, system: bool) -> tuple[str, str]:
         {"role": "assistant", "content": a1},
         {"role": "user", "content": u2},
     ]
-    pinned = {"strftime_now": _PINNED.strftime, "date_string": _PINNED.strftime("%d %b %Y"), "enable_thinking": False}
-    render = tokenizer.apply_chat_template
-    return (
-        render(talk, tokenize=False, add_generation_prompt=False, **pinned),
-        render(talk, tokenize=False, add_generation_prompt=True, **pinned),
-    )
+    render = partial(tokenizer.apply_chat_template, conversation=talk, tokenize=False, enable_thinking=thinks, **_PINS)
+    return render(add_generation_prompt=False), render(add_generation_prompt=True)

@@ -15,7 +15,7 @@ from icrl.envs.episodes import Episodes
 from icrl.envs.tape import Stream
 from icrl.envs.types import Floats, Ints, Public
 
-NEXT = "This game is over. In the next one the {units} have other mean rewards.\n"
+NEXT = "This game is over. What was good in it may be bad in the next one.\n"
 EXAMPLE = "An example of another player's {tries}:\n"
 LAST = "Its last choice: "
 SAME = ("n_arms", "reward", "slots", "context_dim", "per_arm", "variable")

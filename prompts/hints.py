@@ -65,7 +65,7 @@ def as_hints(given: Any) -> Any:
 def controlled(
     hints: Hints, numbers: Mapping[str, Floats], arm: Ints, view: View, seed: int
 ) -> tuple[dict[str, Floats], Ints]:
-    """What is told: the numbers [R, K] and the arm [R] of the algorithm, or those of a control."""
+    """What is told: the numbers [R, K] and the arms [R, slots] of the algorithm, or those of a control."""
     found = {name: np.asarray(cells, np.float64) for name, cells in numbers.items()}
     if hints.control == "none":
         return found, arm
@@ -76,8 +76,9 @@ def controlled(
         source = np.argsort(luck, axis=1)
         rows = np.arange(len(arm))[:, None]
         mixed = {name: _moved(cells, rows, there, source) for name, cells in found.items()}
-        return mixed, np.take_along_axis(there, (source == arm[:, None]).argmax(axis=1)[:, None], axis=1)[:, 0]
-    return {name: _drawn(cells, luck, i) for i, (name, cells) in enumerate(found.items())}, luck.argmin(axis=1)
+        return mixed, np.take_along_axis(there, (source[:, None] == arm[:, :, None]).argmax(axis=2), axis=1)
+    numbers = {name: _drawn(cells, luck, i) for i, (name, cells) in enumerate(found.items())}
+    return numbers, luck.argsort(axis=1)[:, : arm.shape[1]]
 
 
 def _moved(cells: Floats, rows: Ints, there: Ints, source: Ints) -> Floats:
@@ -97,7 +98,7 @@ def _drawn(cells: Floats, luck: Floats, i: int) -> Floats:
 
 
 def lines(
-    hints: Hints, story: Scenario, names: Sequence[str], there: Sequence[int], numbers: Advice, arm: int
+    hints: Hints, story: Scenario, names: Sequence[str], there: Sequence[int], numbers: Advice, arms: Sequence[int]
 ) -> list[str]:
     """One row's hint as the texts that are encoded apart, labels among them.
 
@@ -107,7 +108,7 @@ def lines(
         names: [K] labels.
         there: Arms that may be chosen.
         numbers: [K] each.
-        arm: The one that the algorithm would choose.
+        arms: [slots] those that the algorithm would choose.
     """
     found: list[str] = []
     if "numbers" in hints.show:
@@ -117,7 +118,7 @@ def lines(
         order = sorted(there, key=lambda k: -_index(numbers, k))
         found += [RANKING, *[text for k in order for text in (names[k], ", ")][:-1], "\n"]
     if "arm" in hints.show:
-        found += [story.told(ARM), names[arm], ".\n"]
+        found += [story.told(ARM), *[text for k in arms for text in (names[k], ", ")][:-1], ".\n"]
     return found
 
 

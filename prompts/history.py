@@ -31,13 +31,19 @@ class _History(Spec):
     rewards: Literal["numbers", "words"] = "numbers"
     decimals: Annotated[int, Field(ge=0, le=6)] | None = None
 
-    def keeps(self, seed: int, episode: Ints, rewards: Floats) -> Bools:
+    @property
+    def spares(self) -> int:
+        """First steps that a budget takes last."""
+        return 0
+
+    def keeps(self, seed: int, episode: Ints, rewards: Floats, game: Ints) -> Bools:
         """[R, t] which of the t steps so far are shown.
 
         Args:
             seed: Of the run.
             episode: [R] of the rows.
             rewards: [R, t] of the past; NaN where a step was forfeited.
+            game: [t + 1] to which game each step belongs, and the one that is to come.
         """
         return np.ones(rewards.shape, np.bool_)
 
@@ -74,7 +80,12 @@ class Window(_History):
     last: Annotated[int, Field(ge=1)]
     first: Count = 0
 
-    def keeps(self, seed: int, episode: Ints, rewards: Floats) -> Bools:
+    @property
+    def spares(self) -> int:
+        """The first ones."""
+        return self.first
+
+    def keeps(self, seed: int, episode: Ints, rewards: Floats, game: Ints) -> Bools:
         """The first and the last ones."""
         i, t = np.arange(rewards.shape[1]), rewards.shape[1]
         return np.broadcast_to((i < self.first) | (i >= t - self.last), rewards.shape)
@@ -86,7 +97,7 @@ class Positive(_History):
     append_only: ClassVar[bool] = True
     kind: Literal["positive"] = "positive"
 
-    def keeps(self, seed: int, episode: Ints, rewards: Floats) -> Bools:
+    def keeps(self, seed: int, episode: Ints, rewards: Floats, game: Ints) -> Bools:
         """Those that paid."""
         return rewards > 0
 
@@ -101,17 +112,32 @@ class Stochastic(_History):
     kind: Literal["stochastic"] = "stochastic"
     keep: Annotated[float, Field(gt=0, le=1)]
 
-    def keeps(self, seed: int, episode: Ints, rewards: Floats) -> Bools:
+    def keeps(self, seed: int, episode: Ints, rewards: Floats, game: Ints) -> Bools:
         """By luck keyed by seed, episode, time and step."""
         r, t = rewards.shape
         key = tape.key(seed, Stream.HISTORY, episode[:, None], np.full((r, 1), t), np.arange(t))
         return np.asarray(tape.uniform(key) < self.keep)
 
 
-History = Annotated[Raw | Summary | Window | Positive | Stochastic, Field(discriminator="kind")]
+class Trials(_History):
+    """Whole games: that which is played, and the last ones before it, in tasks that have several (`icrl.envs.Trials`).
+
+    Attributes:
+        past: How many games before the one that is played; `raw` shows all of them, a `summary` none.
+    """
+
+    kind: Literal["trials"] = "trials"
+    past: Count
+
+    def keeps(self, seed: int, episode: Ints, rewards: Floats, game: Ints) -> Bools:
+        """Steps of the last games."""
+        return np.broadcast_to(game[:-1] >= game[-1] - self.past, rewards.shape)
+
+
+History = Annotated[Raw | Summary | Window | Positive | Stochastic | Trials, Field(discriminator="kind")]
 Named = Literal["raw", "summary", "positive"]
 """Histories that need nothing but their name."""
-_KINDS = ("raw", "summary", "window", "positive", "stochastic")
+_KINDS = ("raw", "summary", "window", "positive", "stochastic", "trials")
 
 
 def as_history(given: Any) -> Any:

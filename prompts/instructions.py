@@ -10,6 +10,7 @@ REWARDS: dict[RewardFamily, str] = {
     "gaussian": "A reward is a number and may be negative.",
 }
 IN_WORDS = "A reward is yes or no."
+OF_DUELS = "The reward is {yes} if the one named first is preferred, and {no} if it is the other."
 _MEAN = "Each {unit} has its own mean reward, which never changes and which you do not know."
 RULES = {
     "bandit": _MEAN,
@@ -17,56 +18,106 @@ RULES = {
     "moving": "Each {unit} has its own mean reward, which may change over time and which you do not know.",
     "contextual": "How much each {unit} pays depends on what you are told before each choice, in a way that does not "
     "change and that you do not know.",
+    "dueling": "How often one {unit} is preferred to another never changes, and you do not know it.",
 }
 NAME_THE_BEST = "Only your last choice counts: it has to be the best {unit}, so learn which one that is before."
+PREFERRED = "You want to name the {units} that are preferred to others, so learn which they are while you choose."
 ADVICE = (
     " Any {unit} that paid badly at first may still be the best one: balance trying the {units} that you know little "
     "about with taking the one that seems best."
 )
+ADVICE_OF_DUELS = (
+    " Any {unit} that lost at first may still be the best one: balance naming {units} that you know little about with "
+    "naming those that seem best."
+)
 HORIZON = " There are {horizon} {tries} in all."
+HORIZON_OF_TRIALS = " There are {horizon} {tries} in each game."
 COME_AND_GO = " Not all {units} are there every time: you are told which are."
-GAMES = " First you see {count} of another player's games, as examples; there the {units} had other mean rewards."
+TRIALS = " You play {trials} games, one after the other; what is good in one may be bad in the next."
+GAMES = " First you see {count} of another player's games, as examples; what was good there may be bad here."
 HINTED = " Before each choice you see notes of an algorithm that has seen the same rewards."
+_NAME = "the name of one {unit}"
+_PAIR = "the names of two {units}, as in `name, name`,"
+_SHARES = "the probability with which you {act} each {unit}, one per line, as in `name: 0.25`. They must sum to 1."
+_THINK = "Think first; then write `Answer:`, and below it "
 ANSWERS = {
-    "direct": "Answer with the name of one {unit} and nothing else.",
-    "free": "Answer with the name of one {unit} and nothing else.",
-    "distribution": "Answer with the probability with which you {act} each {unit}, one per line, as in `name: 0.25`. "
-    "They must sum to 1.",
+    "direct": f"Answer with {_NAME} and nothing else.",
+    "free": f"Answer with {_NAME} and nothing else.",
+    "thought": f"{_THINK}{_NAME} and nothing else.",
+    "distribution": f"Answer with {_SHARES}",
+    "thought-distribution": f"{_THINK}{_SHARES}",
 }
 SENTENCES = (*REWARDS.values(), *RULES.values(), *ANSWERS.values())
 
 
 def refuses(public: Public) -> str | None:
     """Why such a task cannot be told; None if it can."""
-    if public.kind in RULES and public.slots == 1:
+    if public.kind in RULES and public.slots == (2 if public.kind == "dueling" else 1):
         return None
-    return f"task: prompts tell of bandits with one choice per step ({', '.join(RULES)}); got {public}"
+    return f"task: prompts tell of bandits with one choice per step, or of duels ({', '.join(RULES)}); got {public}"
 
 
-def instructions(prompt: Prompt, public: Public) -> tuple[str, str]:
-    """The system text, before and after the list of the labels."""
+def instructions(prompt: Prompt, public: Public, games: int = 0, channel: bool = False) -> tuple[str, str]:
+    """The system text, before and after the list of the labels.
+
+    Args:
+        prompt: What is asked for.
+        public: Of the task.
+        games: How many demonstrations follow.
+        channel: Whether the model thinks in a place of its own, so that no words are needed on where.
+    """
     story = prompt.story
-    words = prompt.past.rewards == "words"
-    advice = (ADVICE if prompt.instructions == "advice" else "") + (COME_AND_GO if public.variable else "")
-    if (games := prompt.games) is not None:
-        advice += GAMES.replace("{count}", "one" if games.count == 1 else str(games.count))
-    advice += HINTED if prompt.hints is not None else ""
     shown = {
-        "{setting}": story.setting,
+        "{setting}": story.duel if public.kind == "dueling" else story.setting,
         "{rule}": RULES[public.kind],
-        "{rewards}": IN_WORDS if words else REWARDS[public.reward],
-        "{goal}": NAME_THE_BEST if public.kind == "best-arm" else story.goal,
-        "{advice}": advice,
-        "{horizon}": HORIZON if prompt.horizon == "told" or public.kind == "best-arm" else "",
-        "{answer}": ANSWERS[prompt.answer],
+        "{rewards}": _rewards(prompt, public),
+        "{goal}": {"best-arm": NAME_THE_BEST, "dueling": PREFERRED}.get(public.kind, story.goal),
+        "{advice}": _advice(prompt, public, games),
+        "{horizon}": _horizon(prompt, public),
+        "{answer}": _answer(prompt, public, channel),
     }
     text = story.system
     for placeholder, value in shown.items():
         text = text.replace(placeholder, value)
-    for placeholder, number in {"{n}": public.n_arms, "{horizon}": public.horizon}.items():
+    numbers = {"{n}": public.n_arms, "{horizon}": public.game, "{trials}": public.trials}
+    for placeholder, number in numbers.items():
         text = text.replace(placeholder, str(number))
     before, _, after = story.told(text).partition("{labels}")
     return (f"{prompt.system}\n\n" if prompt.system else "") + before, after
+
+
+def _rewards(prompt: Prompt, public: Public) -> str:
+    """What a reward is."""
+    words = prompt.past.rewards == "words"
+    if public.kind == "dueling":
+        return OF_DUELS.replace("{yes}", "yes" if words else "1").replace("{no}", "no" if words else "0")
+    return IN_WORDS if words else REWARDS[public.reward]
+
+
+def _advice(prompt: Prompt, public: Public, games: int) -> str:
+    """What stands between the aim and the horizon."""
+    said = ""
+    if prompt.instructions == "advice":
+        said = ADVICE_OF_DUELS if public.kind == "dueling" else ADVICE
+    said += COME_AND_GO if public.variable else ""
+    said += TRIALS if public.trials > 1 else ""
+    if games:
+        said += GAMES.replace("{count}", "one" if games == 1 else str(games))
+    return said + (HINTED if prompt.hints is not None else "")
+
+
+def _horizon(prompt: Prompt, public: Public) -> str:
+    """How many steps there are, if that is told; whoever has to name the best at the end must know."""
+    if prompt.horizon == "hidden" and public.kind != "best-arm":
+        return ""
+    return HORIZON_OF_TRIALS if public.trials > 1 else HORIZON
+
+
+def _answer(prompt: Prompt, public: Public, channel: bool) -> str:
+    """How to answer."""
+    aloud = prompt.answer.removeprefix("thought-")
+    text = ANSWERS[("direct" if aloud == "thought" else aloud) if channel else prompt.answer]
+    return text.replace(_NAME, _PAIR) if public.slots == 2 else text
 
 
 def number(value: float, public: Public, decimals: int | None = None) -> str:

@@ -49,6 +49,8 @@ class Lint:
 def lint(prompt: Prompt, task: AnyWorld, tokenizer: Any, *, seed: int = 0) -> Lint:
     """Writes the prompts of one episode without playing it: arms and rewards are drawn, contexts stay as they begin.
 
+    Thoughts are not counted.
+
     Args:
         prompt: What is written.
         task: Tells arms, horizon and kind of rewards.
@@ -62,19 +64,19 @@ def lint(prompt: Prompt, task: AnyWorld, tokenizer: Any, *, seed: int = 0) -> Li
     if public.horizon is None:
         raise ValueError("horizon: the task has none, so it has no last prompt")
     episode = np.zeros(1, np.int64)
-    writer = Writer(prompt, public, Pieces(tokenizer), Chat.of(tokenizer))
+    writer = Writer(prompt, public, Pieces(tokenizer), Chat.of(tokenizer, prompt.thinks))
     talk = Talk.begin(writer, prompt.names(public, episode, seed), episode, seed)
     first, prompts = task.view(task.start(episode, seed)), list[Tokens]()
     for t in range(public.horizon):
-        view = View(episode, episode + t, episode, first.legal, first.context, first.obs)
+        view = View(episode, episode + t, episode + t // (public.game or 1), first.legal, first.context, first.obs)
         talk, (ids,) = talk.asked(view)
         prompts.append(ids.copy())
-        luck = tape.uniform(tape.key(seed, Stream.LINT, episode, t, np.arange(2)))
+        luck = tape.uniform(tape.key(seed, Stream.LINT, episode, t, np.arange(1 + public.slots)))
         there = np.flatnonzero(first.legal[0])
         paid = float(luck[1] < 0.5) if public.reward == "bernoulli" else 4 * luck[1] - 2
         over = np.zeros(1, np.bool_)
-        arm = there[int(luck[0] * len(there))]
-        talk = talk.answered(view, Choice(np.array([[arm]])), Outcome(np.array([paid]), over, over))
+        arms = there[(np.delete(luck, 1) * len(there)).astype(np.int64)]
+        talk = talk.answered(view, Choice(arms[None]), Outcome(np.array([paid]), over, over))
     tokens = np.array([len(ids) for ids in prompts])
     again = np.array([0, *map(common, prompts[:-1], prompts[1:])])
     return Lint(tokens, again, tuple(_warnings(prompt, tokens, again, prompts, tokenizer)))

@@ -13,17 +13,34 @@ TOLERANCE = 0.05
 """How far from 1 written probabilities may sum, since they are rounded."""
 
 
+def _plain(text: str) -> str:
+    """A text without emphasis by underscores, which count as letters: `__red__`."""
+    return re.sub(r"(?<!\w)(_{1,3})(?=[^\W_])(.+?)(?<=[^\W_])\1(?!\w)", r"\2", text)
+
+
 def parse(text: str, names: Sequence[str]) -> int:
     """The arm that a free answer names; -1 if it names none, or more than one.
+
+    See `parse_all` for what counts as a name.
+    """
+    return parse_all(text, names, 1)[0]
+
+
+def parse_all(text: str, names: Sequence[str], slots: int) -> tuple[int, ...]:
+    """The arms that a free answer names, in its order; -1 for each slot if there are more or fewer than `slots`.
+
+    An answer to a duel may name one arm twice; else a label that comes again counts once.
 
     A label counts wherever it stands as a word of its own, in any case and in any quotes or markup: `**Red**`,
     "I choose the red button". Where one label contains another ("navy blue", "blue"), the longer one is read.
     """
     longest = sorted(range(len(names)), key=lambda arm: -len(names[arm]))
     words = "|".join(re.escape(names[arm]) for arm in longest)
-    named = {found.casefold() for found in re.findall(rf"(?<!\w)(?:{words})(?!\w)", text, flags=re.IGNORECASE)}
-    arms = [arm for arm, name in enumerate(names) if name.casefold() in named]
-    return arms[0] if len(arms) == 1 else -1
+    arm_of = {name.casefold(): arm for arm, name in enumerate(names)}
+    found = re.findall(rf"(?<!\w)(?:{words})(?!\w)", _plain(text), flags=re.IGNORECASE)
+    named = [arm_of[label.casefold()] for label in found]
+    arms = named if len(named) == slots else list(dict.fromkeys(named))
+    return tuple(arms) if len(arms) == slots else (-1,) * slots
 
 
 def distribution(text: str, names: Sequence[str]) -> Floats | None:
@@ -35,15 +52,15 @@ def distribution(text: str, names: Sequence[str]) -> Floats | None:
     """
     longest = sorted(range(len(names)), key=lambda arm: -len(names[arm]))
     words = "|".join(re.escape(names[arm]) for arm in longest)
-    number = r"(-?\d*\.?\d+)(?![\w.])"
+    number = r"(-?\d*\.?\d+)(?!\w|\.\d)[ ]?(%?)"
     between = r"[^\w\n.+-]*(?:(?:is|[-\u2013\u2014])\s+)?"
-    found = re.findall(rf"(?<!\w)({words})(?!\w){between}{number}", text, flags=re.IGNORECASE)
+    found = re.findall(rf"(?<!\w)({words})(?!\w){between}{number}", _plain(text), flags=re.IGNORECASE)
     told: dict[str, float] = {}
-    for label, value in found:
+    for label, value, _ in found:
         if told.setdefault(label.casefold(), float(value)) != float(value):
             return None
     shares = np.array([told.get(name.casefold(), 0.0) for name in names])
-    whole = 100.0 if shares.sum() > 1.5 else 1.0
+    whole = 100.0 if shares.sum() > 1.5 or any(percent for *_, percent in found) else 1.0
     if not told or (shares < 0).any() or abs(shares.sum() / whole - 1) > TOLERANCE:
         return None
     normalised: Floats = shares / shares.sum()

@@ -10,6 +10,7 @@ from collections import Counter
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Annotated, Literal, Self
+from unicodedata import category
 
 import numpy as np
 import yaml
@@ -22,9 +23,12 @@ from icrl.envs.types import Ints, Names
 
 Layout = Literal["turns", "log"]
 
+SEPARATOR = ","
+"""Between labels in one line."""
 WORDS = ("unit", "units", "tries", "act", "acted")
 _PLACEHOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "setting": ((), ("n",)),
+    "duel": ((), ("n",)),
     "system": (("labels",), ("setting", "n", "rule", "rewards", "goal", "advice", "horizon", "answer")),
     "goal": ((), ()),
     "first": ((), ()),
@@ -38,6 +42,7 @@ _PLACEHOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "untried": (("label",), ()),
     "seen": (("seen",), ()),
     "query": ((), ()),
+    "pair": ((), ()),
 }
 """Of each text: placeholders that it must have, and those that it may have besides the story's words."""
 
@@ -48,7 +53,7 @@ class Scenario(Spec):
     """A story; the placeholders of its texts are explained in `scenarios.yaml`.
 
     Attributes:
-        setting: Who the player is and what it chooses from.
+        setting: Who the player is and what it chooses from; `duel`: the same where two are compared at a time.
         unit: What an arm is called; `units`: several of them.
         tries: What pulls are called.
         act: The verb of a pull; `acted`: what was done.
@@ -79,6 +84,8 @@ class Scenario(Spec):
     untried: str = "0 {tries} ({label})\n"
     seen: str = "Now: {seen}\n"
     query: str = "Which {unit} do you {act}?"
+    duel: str = "There are {n} {units}, and you compare two of them at a time."
+    pair: str = "Which two {units} do you compare?"
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -119,8 +126,10 @@ class Scenario(Spec):
 def check_labels(labels: tuple[str, ...]) -> None:
     """Raises ValueError unless labels can be told apart by a fair reader."""
     for label in labels:
-        if not label or label != label.strip() or "\n" in label:
-            raise ValueError(f"labels: a label must be text without spaces around it or line breaks, got {label!r}")
+        if not label or label != label.strip() or any(category(letter) == "Cc" for letter in label):
+            raise ValueError(
+                f"labels: a label must be text without spaces around it, line breaks or control marks, got {label!r}"
+            )
         if label.encode("utf-8", "ignore").decode() != label:
             raise ValueError(f"labels: {label!r} is no text that can be written: it has half a character")
     twice = [label for label, count in Counter(label.casefold() for label in labels).items() if count > 1]

@@ -55,6 +55,11 @@ class Totals:
             for row in zip(*columns, strict=True)
         ]
 
+    def cleared(self) -> Self:
+        """Nothing pulled yet."""
+        rows, n_arms, last = self.last.shape
+        return self.none(rows, n_arms, last)
+
     def take(self, rows: Bools) -> Self:
         """Keeps some rows."""
         return replace(self, **{name: cells[rows] for name, cells in vars(self).items()})

@@ -13,20 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from icrl.envs.episodes import Episodes
-from icrl.envs.types import Bools, Ints, Public, View
+from icrl.envs.types import Ints, Public, View
 from icrl.envs.words import told
 from icrl.prompts.chat import Chat
-from icrl.prompts.demonstrations import EXAMPLE, LAST, NEXT
-from icrl.prompts.hints import lines
-from icrl.prompts.history import Summary, Window
+from icrl.prompts.demonstrations import NEXT
+from icrl.prompts.history import Summary
 from icrl.prompts.instructions import instructions, number, refuses
 from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
-from icrl.prompts.summary import Totals
+from icrl.prompts.scenario import SEPARATOR
 
 Seen = tuple[Tokens, ...]
 """What is told before one choice, as pieces; nothing in tasks that show nothing."""
+Pulled = tuple[str, ...]
+"""The labels that one choice named."""
+AND = f"{SEPARATOR} "
+
+
+def pulled(names: Sequence[str], arms: Sequence[int]) -> Pulled | None:
+    """Labels of the arms of one choice; None where none was chosen."""
+    return None if min(arms) < 0 else tuple(names[arm] for arm in arms)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class Writer:
     @cached_property
     def texts(self) -> dict[str, str]:
         """The scenario's."""
-        return self.prompt.story.texts
+        texts = self.prompt.story.texts
+        return texts | {"first": texts["pair"], "query": texts["pair"]} if self.public.slots > 1 else texts
 
     @cached_property
     def shows(self) -> bool:
@@ -65,49 +72,46 @@ class Writer:
         return bool(self.public.context_dim or self.public.variable)
 
     @cached_property
-    def asks(self) -> bool:
-        """Whether a chat's question is written anew at each step, since something is seen or hinted."""
-        return self.turns and (self.shows or self.prompt.hints is not None)
+    def keeps(self) -> bool:
+        """Whether thoughts stay in the history."""
+        return self.prompt.thoughts == "kept"
 
-    def head(self, names: Sequence[str], shown: Sequence[tuple[Episodes, int]] = ()) -> Tokens:
+    @cached_property
+    def asks(self) -> bool:
+        """Whether a chat's question is written anew at each step: something is seen or hinted, or thoughts go away."""
+        return self.turns and (self.shows or self.prompt.hints is not None or (self.prompt.thinks and not self.keeps))
+
+    @cached_property
+    def opens(self) -> str:
+        """What stands before an answer that the model is to write now."""
+        return self.chat.thinking[0] if self.prompt.thinks else self.chat.answer
+
+    @cached_property
+    def opened(self) -> str:
+        """What stands before an answer of the past."""
+        return self.opens if self.keeps else self.chat.answer
+
+    def head(self, names: Sequence[str], games: Sequence[Sequence[Tokens]] = ()) -> Tokens:
         """All that stands before the first step.
 
         Args:
             names: [K] labels.
-            shown: Demonstrations: episodes, and which of them.
+            games: Demonstrations, of `icrl.prompts.games`.
         """
-        before, rest = instructions(self.prompt, self.public)
+        before, rest = instructions(self.prompt, self.public, len(games), self.chat.channel)
         lines = [piece for name in names for piece in (name, "\n")][:-1]
-        games = [piece for episodes, b in shown for piece in self.game(episodes, b, names)]
         if not games:
-            texts = (self.chat.begin + before, *lines, rest + self.chat.opened + self._opening)
+            texts = (self.chat.begin + before, *lines, rest + self.chat.opened + self.opening)
             return np.concatenate([self.encode(text) for text in texts])
         head = (self.encode(text) for text in (self.chat.begin + before, *lines, rest + self.chat.opened))
-        return np.concatenate([*head, *games, self.encode(self._opening)])
+        return np.concatenate([*head, *(piece for game in games for piece in game), self.encode(self.opening)])
 
     @property
-    def _opening(self) -> str:
+    def opening(self) -> str:
         """What stands before the first step of a game."""
         if self.turns:
-            return "" if self.shows else self.texts["first"] + ("" if self.asks else self.chat.answer)
+            return "" if self.shows else self.texts["first"] + ("" if self.asks else self.opened)
         return self.texts["summary" if isinstance(self.prompt.past, Summary) else "log"]
-
-    def game(self, episodes: Episodes, b: int, names: Sequence[str]) -> list[Tokens]:
-        """A whole game as it looks in the prompt of another, in the labels of that one."""
-        story, t = self.prompt.story, int(episodes.lengths[b])
-        arms, rewards = episodes.arms[b, :t], episodes.rewards[b, :t]
-        pulled = [names[arm] if arm >= 0 else None for arm in arms.tolist()]
-        if isinstance(past := self.prompt.past, Summary):
-            totals = Totals.of(arms, rewards, len(names), past.last)
-            last = [] if pulled[-1] is None else [self.encode(LAST), self.encode(pulled[-1]), self.encode("\n")]
-            return [self.encode(story.told(EXAMPLE)), *self.summaries(names, totals.rows()[0]), *last]
-        told = self.seen(episodes.view(np.full(t, b), np.arange(t)), [names] * t)
-        *steps, last_step = zip(map(self.said, pulled), pulled, rewards.tolist(), told, strict=True)
-        pieces = [piece for step in steps for piece in self.step(*step)]
-        pieces += self._step(*last_step, then="\n")  # what follows is the next game, not a question
-        if not self.turns:
-            return [self.encode(story.told(EXAMPLE)), *pieces]
-        return [self.encode(self._opening), *pieces, self.encode(story.told(NEXT))]
 
     def seen(self, view: View, names: Sequence[Sequence[str]]) -> list[Seen]:
         """What each row is told before its choice: contexts in words, and which arms are there."""
@@ -132,50 +136,72 @@ class Writer:
         if not self.public.variable:
             return ()
         before, after = self.texts["seen"].split("{seen}")
-        return self.encode(before), *self._listed(names, view.legal[r]), self.encode(after)
+        there = [name for name, here in zip(names, view.legal[r].tolist(), strict=True) if here]
+        return self.encode(before), *self.label(there), self.encode(after)
 
-    def _listed(self, names: Sequence[str], legal: Bools) -> Seen:
-        there = [name for name, here in zip(names, legal.tolist(), strict=True) if here]
-        return tuple(self.encode(text) for name in there for text in (name, ", "))[:-1]
+    def label(self, names: Sequence[str]) -> tuple[Tokens, ...]:
+        """Labels in one line; each is a piece of its own, so that it is the same tokens everywhere."""
+        return tuple(self.encode(text) for name in names for text in (name, AND))[:-1]
 
     def question(self, seen: Seen) -> Seen:
         """What stands in the stem between the step before and the answer, where a chat asks anew each time."""
         if not self.asks:
             return ()
-        return *seen, self.encode((self.texts["first"] if self.shows else "") + self.chat.answer)
+        return *seen, self.encode((self.texts["first"] if self.shows else "") + self.opened)
 
-    def said(self, pulled: str | None, text: str | None = None, ids: Ints | None = None) -> Tokens:
-        """A past answer: as it was generated, if that is known, else its text, else the label that was pulled."""
+    def said(self, chosen: Pulled | None, text: str | None = None, ids: Ints | None = None) -> Tokens:
+        """A past answer: as it was generated, if that is known, else its text, else the labels that were pulled."""
         if ids is not None and (ids >= 0).any():
             return ids[ids >= 0].astype(np.int32)
-        return self.encode((pulled or "") if text is None else text)
+        if text is None or (chosen is not None and text == AND.join(chosen)):
+            label = self.label(chosen or ())
+        else:
+            label = (self.encode(text),)
+        return np.concatenate([self.closing("") if self.keeps else self.encode(""), *label])
 
-    def step(self, answer: Tokens, name: str | None, reward: float, seen: Seen = ()) -> tuple[Tokens, ...]:
+    def closing(self, thought: str) -> Tokens:
+        """What stands between a thought and the answer."""
+        text = self.chat.thinking[1]
+        broken = thought.endswith("\n") or not (thought or self.chat.channel)
+        return self.encode(text.removeprefix("\n") if broken else text)
+
+    def step(
+        self, answer: Tokens, chosen: Pulled | None, reward: float, seen: Seen = (), over: bool = False
+    ) -> tuple[Tokens, ...]:
         """What a step adds to a raw history: in a chat the answer first, then all up to the next answer (or tail).
 
         Args:
             answer: What the model answered; a log shows only what was pulled.
-            name: Label of the arm that was pulled; None where the step was forfeited.
+            chosen: Labels of the arms that were pulled; None where the step was forfeited.
             reward: Of that pull.
             seen: What was told before, in tasks that show something; it then stands before the answer.
+            over: Whether another game follows.
         """
-        return self._step(answer, name, reward, seen, "\n" if self.shows else "" if self.asks else self.chat.answer)
+        if over:
+            after = (NEXT, self.opening) if self.turns else (NEXT,)
+            return *self._step(answer, chosen, reward, seen, "\n"), *map(self.encode, after)
+        return self._step(answer, chosen, reward, seen, "\n" if self.shows else "" if self.asks else self.opened)
 
-    def _step(self, answer: Tokens, name: str | None, reward: float, seen: Seen, then: str) -> tuple[Tokens, ...]:
+    def last(self, answer: Tokens, chosen: Pulled | None, reward: float, seen: Seen = ()) -> tuple[Tokens, ...]:
+        """The step with which an episode ends: in a chat, no question follows it."""
+        return self._step(answer, chosen, reward, seen, "\n")
+
+    def _step(self, answer: Tokens, chosen: Pulled | None, reward: float, seen: Seen, then: str) -> tuple[Tokens, ...]:
         """A step, and in a chat what follows its reward."""
         texts, chat = self.texts, self.chat
         if not self.turns:
-            return *seen, *((self.encode(texts["lost"]),) if name is None else self._told(texts["line"], name, reward))
-        if name is None:
+            lost = (self.encode(texts["lost"]),)
+            return *seen, *(lost if chosen is None else self._told(texts["line"], chosen, reward))
+        if chosen is None:
             return *self.question(seen), answer, self.encode(chat.after + texts["forfeit"] + then)
-        return *self.question(seen), answer, *self._told(chat.after + texts["feedback"] + then, name, reward)
+        return *self.question(seen), answer, *self._told(chat.after + texts["feedback"] + then, chosen, reward)
 
-    def _told(self, template: str, name: str, reward: float | None = None) -> tuple[Tokens, ...]:
-        """A text around a label; the label is a piece of its own, so that it is the same tokens everywhere."""
+    def _told(self, template: str, chosen: Pulled, reward: float | None = None) -> tuple[Tokens, ...]:
+        """A text around labels."""
         if reward is not None:
             template = template.replace("{reward}", self.reward(reward))
         before, label, after = template.partition("{label}")
-        return self.encode(before), self.encode(name if label else ""), self.encode(after)
+        return self.encode(before), *self.label(chosen if label else ()), self.encode(after)
 
     def reward(self, value: float) -> str:
         """A reward as text."""
@@ -185,12 +211,13 @@ class Writer:
 
     def summaries(self, names: Sequence[str], known: Sequence[Sequence[Any]]) -> tuple[Tokens, ...]:
         """The lines of all arms in a summary; `known` are those of `icrl.prompts.summary.Totals.rows`."""
-        lines = (self._summary(name, *arm) for name, arm in zip(names, known, strict=True))
+        lines = (self.summary(name, *arm) for name, arm in zip(names, known, strict=True))
         return tuple(piece for line in lines for piece in line)
 
-    def _summary(self, name: str, pulls: int, mean: float, spread: float, last: Sequence[float]) -> tuple[Tokens, ...]:
+    def summary(self, name: str, pulls: int, mean: float, spread: float, last: Sequence[float]) -> tuple[Tokens, ...]:
+        """One arm's line."""
         if not pulls:
-            return self._told(self.texts["untried"], name)
+            return self._told(self.texts["untried"], (name,))
         history = self.prompt.past
         assert isinstance(history, Summary)
         digits = 2 if history.decimals is None else history.decimals
@@ -199,7 +226,7 @@ class Writer:
             text += f", spread {spread:z.{digits}f}"
         if history.last:
             text += f", last {' '.join(map(self.reward, last))}"
-        return self._told(self.texts["tried"].replace("{pulls}", str(pulls)).replace("{mean}", text), name)
+        return self._told(self.texts["tried"].replace("{pulls}", str(pulls)).replace("{mean}", text), (name,))
 
     def tail(self, seen: Seen = (), hint: Sequence[str] = ()) -> Tokens:
         """What follows the stem for the time of one answer only.
@@ -210,72 +237,37 @@ class Writer:
         """
         told = [self.encode(text) for text in hint]
         if not self.turns:
-            return np.concatenate([*seen, *told, self.encode(self.texts["query"] + self.chat.answer)])
-        if not hint:
-            return np.concatenate([*self.question(seen), self.encode("")])
-        if self.shows:
-            return np.concatenate([*seen, *told, self.encode(self.texts["first"] + self.chat.answer)])
+            return np.concatenate([*seen, *told, self.encode(self.texts["query"] + self.opens)])
+        if not self.asks:
+            return self.encode("")
+        if self.shows or not hint:
+            first = self.texts["first"] if self.shows else ""
+            return np.concatenate([*seen, *told, self.encode(first + self.opens)])
         told[-1] = self.encode(hint[-1].removesuffix("\n"))
-        return np.concatenate([self.encode("\n"), *told, self.encode(self.chat.answer)])
+        return np.concatenate([self.encode("\n"), *told, self.encode(self.opens)])
 
     @cached_property
     def end(self) -> int:
         """The token that ends an answer."""
-        return int(self.encode(self.chat.after)[0])
+        ids = self.encode(self.chat.after)
+        if not len(ids):
+            raise ValueError(f"tokenizer: it has no token for what ends an answer, {self.chat.after!r}")
+        return int(ids[0])
 
-    def choices(self, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """Token ids of each label as an answer, with what ends an answer."""
-        return tuple((*self.encode(name).tolist(), self.end) for name in names)
+    @cached_property
+    def thought(self) -> int:
+        """Most tokens of a thought and of what closes it."""
+        return self.prompt.max_thought + len(self.encode(self.chat.thinking[1])) if self.prompt.thinks else 0
 
-    def longest(self) -> int:
-        """An upper bound of the tokens of a prompt at the last step, whatever is drawn.
+    @cached_property
+    def answer(self) -> int:
+        """Most tokens of an answer, without its thought and what ends it."""
+        if not self.prompt.scored:
+            return self.prompt.limit(self.public)
+        widest = max(self.prompt.words, key=lambda word: len(self.encode(word)))
+        return sum(map(len, self.label((widest,) * self.public.slots)))
 
-        Gaussian rewards have no bound; they are taken to lie within 99.99, or 40 standard deviations of the noise, and
-        contexts within 99.99. Observations of worlds that speak may be longer.
-
-        Raises:
-            ValueError: The task has no horizon, and the history no other end, so there is no bound.
-        """
-        history, public = self.prompt.past, self.public
-        steps = public.horizon
-        if isinstance(history, Window):
-            steps = history.first + history.last if steps is None else min(steps, history.first + history.last)
-        if steps is None:
-            raise ValueError("horizon: the task has none, so the length of its prompts has no bound")
-        k, words = public.n_arms, self.prompt.words
-        widest = sorted(words, key=lambda word: len(self.encode(word)))[-k:]
-        answer = len(self.encode(widest[-1])) if self.prompt.answer == "direct" else self.prompt.limit(k)
-        wide = max(99.99, 40 * (public.noise_sd or 0.0))
-        pays = (0.0, 1.0) if public.reward == "bernoulli" else (-wide, wide)
-        seen = self._longest_seen(widest)
-        if isinstance(history, Summary):
-            worst = min(pays, key=lambda x: -len(self.reward(x)))
-            last = [worst] * min(history.last, steps)
-            tried = self._summary(widest[-1], max(steps, 1), -wide, wide, last)
-            body = k * max(sum(map(len, line)) for line in (tried, self._summary(widest[-1], 0, 0.0, 0.0, [])))
-        else:
-            pulled = (
-                (widest[-1], None) if self.prompt.answer != "direct" else (widest[-1],)
-            )  # None may be the longer one
-            told = max(sum(map(len, self.step(self.encode(""), name, x, seen))) for name in pulled for x in pays)
-            body = steps * (told + (answer if self.turns else 0))
-        hint: list[str] = []
-        if (notes := self.prompt.notes) is not None:
-            numbers = {name: [-wide] * k for name in ("value", "bonus", "best", "low", "high")}
-            hint = lines(notes, self.prompt.story, widest, range(k), numbers, k - 1)
-        return len(self.head(widest)) + self._longest_games(widest) + body + len(self.tail(seen, hint)) + answer + 1
-
-    def _longest_games(self, names: Sequence[str]) -> int:
-        """Most tokens of the demonstrations, in labels all as long as the longest of `names`."""
-        if (shown := self.prompt.games) is None:
-            return 0
-        widest = [names[-1]] * len(names)
-        pool = (self.game(part, b, widest) for part in shown.parts for b in range(len(part)))
-        return shown.count * max(sum(map(len, pieces)) for pieces in pool)
-
-    def _longest_seen(self, names: Sequence[str]) -> Seen:
-        public = self.public
-        k, d = public.n_arms, public.context_dim
-        context = np.full((1, k, d) if public.per_arm else (1, d), -99.99) if d else None
-        zero = np.zeros(1, np.int64)
-        return self.seen(View(zero, zero, zero, np.ones((1, k), np.bool_), context), [names])[0]
+    def choices(self, names: Sequence[str]) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """Of each slot, the token ids of each label as an answer, with the first one of what follows it."""
+        ends = [int(self.encode(AND)[0])] * (self.public.slots - 1) + [self.end]
+        return tuple(tuple((*self.encode(name).tolist(), end) for name in names) for end in ends)

@@ -23,6 +23,7 @@ from icrl.agents import (
     LLMAgent,
     Mixture,
     PriorThompson,
+    Restarting,
     Schedule,
     Stating,
     Stubborn,
@@ -126,6 +127,27 @@ class Writing(FakeModel):
         return Answer((len(query.ids), 0, len(ids)), ids=ids)
 
 
+@dataclass
+class Thinking(Writing):
+    """Writes a thought where one is asked for; then answers as `Writing`, or as `FakeModel` where choices are given."""
+
+    thought: Callable[[Query], str] = lambda query: "red, it seems.\nAnswer:"
+
+    def _answer(self, query: Query) -> Answer:
+        if query.choices is not None:
+            return FakeModel._answer(self, query)
+        if not query.stop:
+            return super()._answer(query)
+        ids = tuple(self.tokenizer.encode(self.thought(query), add_special_tokens=False))[: query.limit]
+        return Answer((len(query.ids), 0, len(ids)), ids=ids)
+
+
+def thought_by_hash(query: Query) -> str:
+    """A thought that ends as it should, one that is cut, one that ends with the turn, or none."""
+    texts = ("red paid.\nAnswer:", "Hm, " * 50, "I wonder", "Answer:", "blue?\n\nAnswer:\n")
+    return texts[int(unit(query.ids.tobytes(), str(query.seed).encode()) * len(texts))]
+
+
 def by_hash(query: Query) -> str:
     """A label, a sentence with one, or something unreadable."""
     texts = (*FIVE, *(f"I choose {name}" for name in FIVE), "???", "red or blue", "")
@@ -165,6 +187,7 @@ CLASSICAL: dict[str, Any] = {name: algorithm() for name, algorithm in ALGORITHMS
     "stating": Stating(EpsilonGreedy(epsilon=0.3)),
     "try-all-ucb": TryAll(ThompsonSampling()),
     "mix-of-two": Mixture(UCB(), TryAll(ThompsonSampling()), Schedule(0.8, 0.2, 10)),
+    "restarting": Restarting(ThompsonSampling()),
 }
 
 PROMPTS: dict[str, Prompt] = {
@@ -177,6 +200,11 @@ PROMPTS: dict[str, Prompt] = {
     "llm-retry": Prompt("raw", labels=FIVE, answer="free", on_failure="retry", retries=1),
     "llm-resample": Prompt("raw", labels=FIVE, answer="free", on_failure="resample"),
     "llm-distribution": Prompt(labels=FIVE, answer="distribution", on_failure="resample"),
+    "llm-thought": Prompt("raw", labels=FIVE, answer="thought", max_thought=24),
+    "llm-thought-kept": Prompt("raw", labels=FIVE, answer="thought", thoughts="kept", max_thought=24),
+    "llm-thought-shares": Prompt("raw", labels=FIVE, answer="thought-distribution", thoughts="kept", max_thought=24),
+    "llm-thought-log": Prompt("summary", layout="log", labels=FIVE, answer="thought", max_thought=24),
+    "llm-budget": Prompt("raw", labels=FIVE, budget=230),
     "llm-forfeit": Prompt("raw", layout="log", labels=FIVE, answer="free", on_failure="forfeit"),
 }
 
@@ -188,6 +216,8 @@ HYBRIDS: dict[str, Any] = {
     "mixture-free": lambda llm: Mixture(llm("llm-retry"), Mixture(UCB(), TryAll(ThompsonSampling()))),
     "corral": lambda llm: Corral(llm("llm-summary"), Stating(EpsilonGreedy(epsilon=0.3)), budget=5),
     "prior": lambda llm: PriorThompson(llm("llm-turns")),
+    "restarting-mixture": lambda llm: Restarting(Mixture(llm("llm-turns"), TryAll(ThompsonSampling()))),
+    "mixture-restarting": lambda llm: Mixture(llm("llm-turns"), Restarting(ThompsonSampling())),
 }
 
 AGENTS = (*CLASSICAL, *PROMPTS, *HYBRIDS)
@@ -200,8 +230,10 @@ def agent(name: str, tokenizer: Any) -> Any:
     if name in HYBRIDS:
         return HYBRIDS[name](lambda inside: agent(inside, tokenizer))
     prompt = PROMPTS[name]
-    script = by_hash if prompt.answer == "free" else shares_by_hash
-    return LLMAgent(FakeModel(tokenizer) if prompt.answer == "direct" else Writing(tokenizer, script=script), prompt)
+    if prompt.answer == "direct":
+        return LLMAgent(FakeModel(tokenizer), prompt)
+    script = shares_by_hash if prompt.shares else by_hash
+    return LLMAgent(Thinking(tokenizer, script=script, thought=thought_by_hash), prompt)
 
 
 class Spy:

@@ -12,6 +12,7 @@ import pytest
 PLAN = """
 task: {preset: bernoulli-easy, horizon: 8}
 episodes: 6
+min_mass: 0.5
 agents: {'any [/b]': Uniform, pocket: {model: pocket}}
 """
 
@@ -33,6 +34,7 @@ def test_run_and_report(tmp_path, plan):
     assert done.returncode == 0, done.stderr
     assert "pocket" in done.stdout and "any [/b]" in done.stdout
     assert "regret" in done.stdout
+    assert done.stdout.startswith("pocket: label mass 0.")
     again = icrl("run", plan, "--out", "run", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     shown = icrl("report", "run", cwd=tmp_path)
@@ -40,6 +42,24 @@ def test_run_and_report(tmp_path, plan):
     html = (tmp_path / "run" / "report.html").read_text()
     assert "<svg" in html
     assert "pocket" in html
+
+
+def test_a_spent_budget(tmp_path, plan):
+    plan.write_text(PLAN + "tokens: 500\n")
+    spent = icrl("run", plan, "--out", "run", cwd=tmp_path)
+    assert spent.returncode == 3 and "Traceback" not in spent.stderr
+    assert " of 500 are spent; pocket has played " in spent.stderr
+    shown = icrl("report", "run", cwd=tmp_path)
+    assert shown.returncode == 0 and "no pocket" in shown.stdout
+    plan.write_text(PLAN)
+    assert icrl("run", plan, "--out", "run", cwd=tmp_path).returncode == 0
+
+
+def test_too_little_label_mass(tmp_path, plan):
+    plan.write_text(PLAN.replace("min_mass: 0.5", "min_mass: 1"))
+    refused = icrl("run", plan, "--out", "run", cwd=tmp_path)
+    assert refused.returncode == 2 and "agents.pocket: the labels hold 0." in refused.stderr
+    assert steps(tmp_path / "run" / "run.sqlite") == 0
 
 
 def test_classes_of_modules_that_stand_here(tmp_path):
@@ -74,7 +94,9 @@ def test_a_model_that_is_not_there(tmp_path):
 
 
 def test_interruption_keeps_what_is_finished(tmp_path):
-    (tmp_path / "plan.yaml").write_text("task: bernoulli-hard\nepisodes: 64\nagents: {pocket: {model: pocket}}")
+    (tmp_path / "plan.yaml").write_text(
+        "task: bernoulli-hard\nepisodes: 64\nmin_mass: 0.5\nagents: {pocket: {model: pocket}}"
+    )
     command = [sys.executable, "-m", "icrl", "run", "plan.yaml", "--out", "run"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeding
@@ -111,7 +133,8 @@ def test_envs_and_help(tmp_path):
     assert "bernoulli-hard" in listed.stdout
     assert "evolve-gaussian-k20-hard" in listed.stdout
     assert "run" in icrl("--help", cwd=tmp_path).stdout
-    assert "same luck" in icrl("run", "--help", cwd=tmp_path).stdout
+    told = icrl("run", "--help", cwd=tmp_path).stdout
+    assert all(word in told for word in ("same luck", "min_mass", "tokens", "exit code 3"))
 
 
 def test_doctor_says_what_works(tmp_path):

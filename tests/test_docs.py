@@ -64,3 +64,20 @@ def test_the_prompts_of_the_front_page_can_be_built():
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.S) if "Demonstrations" in b)
     exec(block, {"icrl": icrl, "task": icrl.make("bernoulli-hard", horizon=5)})  # our own page
+
+
+def test_the_page_on_prompts_runs():
+    """Its code as it stands, its experiment files as far as they can be checked without weights."""
+    import yaml
+
+    from icrl.experiments import Experiment
+    from icrl.experiments.preview import preview
+
+    page = (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(block, names)  # our own page
+    baker, published = (Experiment(**yaml.safe_load(block)) for block in re.findall(r"```yaml\n(.*?)```", page, re.S))
+    found = preview(baker, None, 3)
+    assert "You bake one cake a day" in found.again and "the village paid" in found.again + found.new
+    assert len(published.agents) == 34

@@ -24,6 +24,7 @@ from icrl.envs import (
     Public,
     Switching,
     TaskMixture,
+    Trials,
     UniformMeans,
 )
 
@@ -48,6 +49,7 @@ WORLDS = {
             Part(weight=0.6, task=Bandit(n_arms=5, horizon=T, means=Gap(best=0.6, gap=0.2))),
         )
     ),
+    "trials": lambda fakes: Trials(task=Bandit(n_arms=5, horizon=T // 3, means=UniformMeans()), games=3),
 }
 SLOW = ("MostLikelyBest",)  # a quadrature per row and step
 
@@ -63,10 +65,12 @@ NAMES = (
     *("DiscountedUCB", "SlidingWindowUCB", "DiscountedThompson", "LinUCB", "LinThompsonSampling"),
     *("RUCB", "DoubleThompson", "SuccessiveHalving", "TopTwoThompson", "LCB", "EmpiricalMean"),
     *("epsilon-often", "epsilon-decaying", "ucb-half", "ucb-constant", "thompson-unknown", "thompson-prior"),
-    *("stubborn-less", "documented", "stating", "try-all-ucb", "mix-of-two"),
+    *("stubborn-less", "documented", "stating", "try-all-ucb", "mix-of-two", "restarting"),
     *("llm-turns", "llm-log", "llm-summary", "llm-window", "llm-hints", "llm-positive"),
-    *("llm-retry", "llm-resample", "llm-distribution", "llm-forfeit"),
+    *("llm-retry", "llm-resample", "llm-distribution", "llm-thought", "llm-thought-kept", "llm-thought-shares"),
+    *("llm-thought-log", "llm-budget", "llm-forfeit"),
     *("try-all", "try-all-free", "epsilon-mix", "mixture", "mixture-free", "corral", "prior"),
+    *("restarting-mixture", "mixture-restarting"),
 )
 
 

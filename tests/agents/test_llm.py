@@ -6,6 +6,7 @@ from icrl.agents import LLMAgent, rollout
 from icrl.envs import Public, make, tape
 from icrl.envs.tape import Stream
 from icrl.prompts import Prompt
+from icrl.prompts.bounds import longest
 
 TASK = make("bernoulli-hard", horizon=8)
 
@@ -54,10 +55,9 @@ class TestWindow:
     def test_too_small_is_said_before_the_first_call(self, fakes, tokenizer):
         model = fakes.FakeModel(tokenizer, window=200)
         agent = LLMAgent(model)
-        longest = agent.writer(TASK.public).longest()
-        assert longest < 200, "the task of this test fits"
+        assert longest(agent.writer(TASK.public)) < 200, "the task of this test fits"
         task = make("bernoulli-hard", horizon=50)
-        needed = agent.writer(task.public).longest()
+        needed = longest(agent.writer(task.public))
         with pytest.raises(ValueError, match=f"t=50.*{needed} tokens.*window of fake is 200.*shorter horizon"):
             rollout(agent, task, episodes=2)
         assert model.asked == []
@@ -71,6 +71,17 @@ class TestWindow:
     def test_labels_that_hold_a_mark_of_the_model(self, fakes, tokenizer):
         agent = LLMAgent(fakes.FakeModel(tokenizer), Prompt(labels=(*fakes.FIVE[:4], "go<|end|>")))
         with pytest.raises(ValueError, match=r"labels: 'go<\|end\|>' holds '<\|end\|>'"):
+            agent.check(TASK.public)
+
+    def test_labels_that_a_tokenizer_cannot_tell_apart(self, fakes):
+        from tokenizers import Tokenizer, models, pre_tokenizers
+        from transformers import PreTrainedTokenizerFast
+
+        words = Tokenizer(models.WordLevel({"[UNK]": 0, "red": 1, "\n": 2}, unk_token="[UNK]"))
+        words.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
+        small = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+        agent = LLMAgent(fakes.FakeModel(small), Prompt(layout="log", labels=("red", "tie", "cap", "elm", "oak")))
+        with pytest.raises(ValueError, match="labels: 'tie' and 'cap' are the same tokens for fake"):
             agent.check(TASK.public)
 
     def test_a_summary_stays_short(self, fakes, tokenizer):

@@ -27,6 +27,7 @@ from icrl.envs import (
     Public,
     Switching,
     TaskMixture,
+    Trials,
     Truth,
     UniformMeans,
     View,
@@ -67,6 +68,8 @@ WORLDS = {
             Part(weight=0.5, task=Linear(n_arms=4, horizon=12, dim=2, shared=True, drawn="task", text=True)),
         )
     ),
+    "trials": lambda fakes: Trials(task=Switching(n_arms=4, horizon=4, means=UniformMeans(), changes=1), games=3),
+    "trials-of-sets": lambda fakes: Trials(task=SETS.model_copy(update={"horizon": 5}), games=2),
 }
 EPISODES = np.array([5, 300, 0, 77, 1, 512])
 

@@ -19,6 +19,7 @@ PLAN = {
     "task": {"preset": "bernoulli-easy", "horizon": 6},
     "episodes": 5,
     "seed": 3,
+    "min_mass": 0.5,
     "agents": {"ucb": {"type": "UCB", "c": 1.0}, "pocket": {"model": "pocket"}},
 }
 
@@ -106,6 +107,23 @@ def test_a_changed_experiment_is_refused(tmp_path):
         run(plan(agents={"ucb": "UCB"}, seed=4), tmp_path)
     with pytest.raises(ValueError, match="holds another experiment: its agents"):
         run(plan(agents={"ucb": "Greedy"}), tmp_path)
+
+
+def test_some_keys_may_change(tmp_path):
+    """And the folder tells what they are now."""
+    first = run(plan(), tmp_path)["pocket"]
+    changed = {"batch": 2, "min_mass": 0.25, "tokens": 10**9}
+    assert_equal(first, run(plan(**changed), tmp_path)["pocket"])
+    assert load(tmp_path)[0] == plan(**changed)
+
+
+def test_a_folder_of_another_format_is_refused(tmp_path):
+    run(plan(agents={"ucb": "UCB"}), tmp_path)
+    with sqlite3.connect(tmp_path / "run.sqlite") as db:
+        db.execute("PRAGMA user_version = 1")
+    for again in (lambda: load(tmp_path), lambda: run(plan(agents={"ucb": "UCB"}), tmp_path)):
+        with pytest.raises(ValueError, match=r"was written by icrl \d.* in another format"):
+            again()
 
 
 def test_a_changed_model_is_refused(tmp_path, monkeypatch):
@@ -279,6 +297,11 @@ def test_free_answers_are_stored_as_they_were_generated(tmp_path, monkeypatch, f
 
 
 def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(ValueError, match="there is no run in"):
+        load(tmp_path)
+    Store.create(tmp_path, {}, {}).close()
+    with sqlite3.connect(tmp_path / "run.sqlite") as db:  # as a process leaves it that is killed at once
+        db.execute("DELETE FROM meta")
     with pytest.raises(ValueError, match="there is no run in"):
         load(tmp_path)
 

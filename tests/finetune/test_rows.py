@@ -57,7 +57,7 @@ class TestOneText:
         for b in range(3):
             for t in (1, 4, 8):
                 row = stem_row(writer, runs, b, runs.arms[b], t)
-                answer = [] if layout == "turns" else list(writer.choices(runs.names[b])[runs.arms[b, t]])
+                answer = [] if layout == "turns" else list(writer.choices(runs.names[b])[0][runs.arms[b, t]])
                 assert row.ids.tolist() == asked[t][b] + answer
 
     def test_summary(self, story, layout, task, fakes, any_tokenizer):
@@ -65,7 +65,7 @@ class TestOneText:
         for b in range(3):
             for t in range(9):
                 row = summary_row(writer, runs, b, runs.arms[b], t)
-                answer = writer.choices(runs.names[b])[runs.arms[b, t]]
+                answer = writer.choices(runs.names[b])[0][runs.arms[b, t]]
                 assert row.ids.tolist() == asked[t][b] + list(answer)
                 assert row.labels.tolist() == [IGNORE] * len(asked[t][b]) + list(answer)
 

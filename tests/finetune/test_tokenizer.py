@@ -32,7 +32,7 @@ def test_a_raw_step_has_at_most_nine_tokens(story, layout, tokenizer):
         writer = Writer(Prompt(scenario=story, layout=layout), public, Pieces(tokenizer), Chat.of(tokenizer))
         for reward in rewards:
             word = writer.prompt.words[0]
-            assert sum(map(len, writer.step(writer.encode(word), word, float(reward)))) <= 9
+            assert sum(map(len, writer.step(writer.encode(word), (word,), float(reward)))) <= 9
 
 
 def test_any_text_can_be_written(tokenizer):

@@ -1,10 +1,8 @@
 """Chat templates, with all those that TRL ships and a few that it does not."""
 
-import importlib.util
 import itertools
 import re
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from transformers.utils import chat_template_utils
@@ -14,10 +12,6 @@ from icrl.envs import Bandit, Gap
 from icrl.prompts import Chat, Pieces, Prompt, Writer
 from icrl.prompts.instructions import instructions
 
-FOLDER = Path(importlib.util.find_spec("trl").submodule_search_locations[0]) / "chat_templates"
-MULTIMODAL = {f"{name}{kind}" for name in ("idefics3", "llava_next", "smolvlm") for kind in ("", "_training")}
-"""Content of theirs is a list of parts; they render no plain text."""
-TEMPLATES = sorted({file.stem for file in FOLDER.glob("*.jinja")} - MULTIMODAL)
 NO_SYSTEM = {"gemma", "gemma_training", "gemma3", "gemma3_training"}
 
 TASK = Bandit(n_arms=5, horizon=6, means=Gap(best=0.6, gap=0.2))
@@ -29,18 +23,14 @@ CHANNEL = {  # what a past answer has before it, but the prompt for one does not
 }
 
 
-def template(name):
-    return (FOLDER / f"{name}.jinja").read_text(encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
-def played(fakes):
+def played(fakes, templates):
     """(agent, text of the stem at each step, what was played) of one episode, by template."""
     known = {}
 
     def play(name):
         if name not in known:
-            model = fakes.FakeModel(fakes.byte_tokenizer(template(name)))
+            model = fakes.FakeModel(fakes.byte_tokenizer(templates[name]))
             agent = LLMAgent(model, Prompt(labels=fakes.FIVE))
             runs = rollout(agent, TASK, episodes=1)
             known[name] = agent, [queries[0] for queries in model.asked], runs
@@ -49,20 +39,19 @@ def played(fakes):
     return play
 
 
-def test_trl_ships_templates():
-    assert len(TEMPLATES) > 50 and {"qwen3", "llama3", "gemma", "gptoss"} <= set(TEMPLATES)
+def test_trl_ships_templates(templates):
+    assert len(templates) > 56 and {"qwen3", "llama3", "gemma", "gptoss"} <= set(templates)
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
 class TestEachTemplate:
-    def test_a_stem_is_a_token_prefix_of_the_next(self, name, played):
-        _, queries, _ = played(name)
+    def test_a_stem_is_a_token_prefix_of_the_next(self, template, played):
+        _, queries, _ = played(template)
         assert len(queries) == 6
         for now, then in itertools.pairwise(queries):
             assert then.ids[: len(now.ids)].tolist() == now.ids.tolist() and len(then.ids) > len(now.ids)
 
-    def test_a_past_turn_holds_exactly_what_was_played(self, name, played):
-        agent, queries, runs = played(name)
+    def test_a_past_turn_holds_exactly_what_was_played(self, template, played):
+        agent, queries, runs = played(template)
         decode, chat = agent.model.tokenizer.decode, Chat.of(agent.model.tokenizer)
         for t in range(5):
             added = decode(queries[t + 1].ids[len(queries[t].ids) :])
@@ -70,19 +59,19 @@ class TestEachTemplate:
             assert added == runs.text[0, t] + chat.after + said + chat.answer
             assert decode(queries[t].ids).endswith(chat.answer)
 
-    def test_the_instructions_appear_once(self, name, played):
-        agent, queries, runs = played(name)
+    def test_the_instructions_appear_once(self, template, played):
+        agent, queries, runs = played(template)
         system = "\n".join(runs.names[0]).join(instructions(agent.prompt, TASK.public))
         text = agent.model.tokenizer.decode(queries[-1].ids)
         assert text.count(system) == 1 and text.count(agent.prompt.story.texts["first"]) == 1
 
-    def test_it_is_what_the_template_would_write(self, name, played):
+    def test_it_is_what_the_template_would_write(self, template, played):
         """Empty thoughts aside: a template drops those of the past, here the text that was answered stays."""
-        agent, queries, runs = played(name)
+        agent, queries, runs = played(template)
         first, tokenizer = agent.prompt.story.texts["first"], agent.model.tokenizer
         system = "\n".join(runs.names[0]).join(instructions(agent.prompt, TASK.public))
         talk = [{"role": "system", "content": system}, {"role": "user", "content": first}]
-        if name in NO_SYSTEM:
+        if template in NO_SYSTEM:
             talk = [{"role": "user", "content": f"{system}\n\n{first}"}]
         for t, query in enumerate(queries):
             written = tokenizer.apply_chat_template(
@@ -94,12 +83,12 @@ class TestEachTemplate:
                 enable_thinking=False,
             )
             found, expected = (THOUGHT.sub("", text) for text in (tokenizer.decode(query.ids), written))
-            assert found == expected + CHANNEL.get(name.removesuffix("_training"), "")
+            assert found == expected + CHANNEL.get(template.removesuffix("_training"), "")
             talk.append({"role": "assistant", "content": str(runs.text[0, t])})
             talk.append({"role": "user", "content": f"Reward {int(runs.rewards[0, t])} ({runs.text[0, t]})"})
 
-    def test_it_does_not_know_what_day_it_is(self, name, fakes, monkeypatch):
-        tokenizer = fakes.byte_tokenizer(template(name))
+    def test_it_does_not_know_what_day_it_is(self, template, fakes, templates, monkeypatch):
+        tokenizer = fakes.byte_tokenizer(templates[template])
         today = Chat.of(tokenizer)
 
         class Later(datetime):
@@ -112,20 +101,19 @@ class TestEachTemplate:
         assert "2031" not in str(today)
 
 
-def test_dates_are_pinned(fakes, monkeypatch):
+def test_dates_are_pinned(fakes, templates):
     """The test above would pass with templates that print no date."""
-    chats = {name: Chat.of(fakes.byte_tokenizer(template(name))) for name in ("llama3_1", "gptoss")}
+    chats = {name: Chat.of(fakes.byte_tokenizer(templates[name])) for name in ("llama3_1", "gptoss")}
     assert "01 Jan 2026" in chats["llama3_1"].begin and "2026-01-01" in chats["gptoss"].begin
 
 
-@pytest.mark.parametrize("name", sorted(MULTIMODAL))
-def test_templates_without_plain_text_are_refused(name, fakes):
+def test_templates_without_plain_text_are_refused(multimodal, fakes, templates):
     with pytest.raises(ValueError, match="chat_template: it cannot hold a conversation of plain texts"):
-        Chat.of(fakes.byte_tokenizer(template(name)))
+        Chat.of(fakes.byte_tokenizer(templates[multimodal]))
 
 
-def test_gemma_has_no_system_role(fakes):
-    chat = Chat.of(fakes.byte_tokenizer(template("gemma")))
+def test_gemma_has_no_system_role(fakes, templates):
+    chat = Chat.of(fakes.byte_tokenizer(templates["gemma"]))
     assert chat.begin == "<s><start_of_turn>user\n" and chat.opened == "\n\n"
     assert chat.answer == "<end_of_turn>\n<start_of_turn>model\n"
     assert chat.after == "<end_of_turn>\n<start_of_turn>user\n"
@@ -141,7 +129,9 @@ LAST = (  # as Mistral 7B Instruct v0.3: the system text stands in the last mess
 
 def test_a_template_that_moves_the_system_text_gets_it_as_the_first_message(fakes):
     chat = Chat.of(fakes.byte_tokenizer(LAST))
-    assert chat == Chat("<s>[INST] ", "\n\n", "[/INST] ", "</s>[INST] ", template=True)
+    assert chat == Chat(
+        "<s>[INST] ", "\n\n", "[/INST] ", "</s>[INST] ", ("[/INST] ", "\nAnswer:\n"), channel=False, template=True
+    )
 
 
 BROKEN = {

@@ -2,29 +2,19 @@
 
 import itertools
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from icrl.agents import UCB, Greedy, LinUCB, LLMAgent, Uniform, replay, rollout
+from icrl.agents import UCB, Greedy, LinUCB, LLMAgent, Uniform, rollout
 from icrl.envs import ActionSets, Bandit, Gaussian, NormalMeans, UniformMeans, make
 from icrl.experiments.config import Experiment
 from icrl.prompts import Demonstrations, Hints, Prompt
+from icrl.prompts.bounds import longest
 
 COINS = Bandit(n_arms=3, horizon=7, means=UniformMeans())
 DEMOS = rollout(UCB(c=0.5), COINS, episodes=40, seed=9)
 WORDS = ("cap", "tie", "elm")
-
-
-def prompts(fakes, letters, prompt, task=COINS, episode=0, seed=0):
-    """The text of each prompt of one episode of uniform play."""
-    model = fakes.FakeModel(letters)
-    runs = rollout(Uniform(), task, episodes=[episode], seed=seed)
-    agent = LLMAgent(model, prompt)
-    agent.check(task.public)
-    list(replay(agent, replace(runs, names=prompt.names(task.public, runs.episode, seed))))
-    return runs, [letters.decode(asked[0].ids) for asked in model.asked]
 
 
 def said(part, b, names):
@@ -35,11 +25,11 @@ def said(part, b, names):
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("layout", ["turns", "log"])
-def test_whole_games_stand_before_the_game(count, layout, fakes, letters):
+def test_whole_games_stand_before_the_game(count, layout, retold):
     shown = Demonstrations(DEMOS, count)
     prompt = Prompt(layout=layout, labels=WORDS, demonstrations=shown)
-    runs, texts = prompts(fakes, letters, prompt)
-    names = prompt.names(COINS.public, np.array([0]), 0)[0]
+    runs, texts = retold(prompt, COINS)
+    names = runs.names[0]
     games = shown.picked(COINS.public, np.array([0]), 0)[0]
     assert len(games) == count == len({b for _, b in games})
     for t, text in enumerate(texts):
@@ -57,8 +47,8 @@ def test_whole_games_stand_before_the_game(count, layout, fakes, letters):
 
 @pytest.mark.parametrize("layout", ["turns", "log"])
 @pytest.mark.parametrize("hints", [None, UCB()], ids=["plain", "hinted"])
-def test_stems_still_grow_and_turns_alternate(layout, hints, fakes, letters):
-    _, texts = prompts(fakes, letters, Prompt(layout=layout, demonstrations=DEMOS, hints=hints))
+def test_stems_still_grow_and_turns_alternate(layout, hints, retold):
+    _, texts = retold(Prompt(layout=layout, demonstrations=DEMOS, hints=hints), COINS)
     marks = re.findall(r"<\|(\w+)\|>", texts[-1])
     turns = [mark for mark in marks if mark != "end"]
     assert turns == ["system", *["user", "assistant"] * (len(turns) // 2)]
@@ -66,10 +56,9 @@ def test_stems_still_grow_and_turns_alternate(layout, hints, fakes, letters):
         assert all(b.startswith(a) for a, b in itertools.pairwise(texts))
 
 
-def test_a_summary_of_a_game_is_that_of_its_end(fakes, letters):
-    prompt = Prompt("summary", labels=WORDS, demonstrations=DEMOS)
-    _, texts = prompts(fakes, letters, prompt)
-    names = prompt.names(COINS.public, np.array([0]), 0)[0]
+def test_a_summary_of_a_game_is_that_of_its_end(retold):
+    runs, texts = retold(Prompt("summary", labels=WORDS, demonstrations=DEMOS), COINS)
+    names = runs.names[0]
     ((part, b),) = Demonstrations(DEMOS).picked(COINS.public, np.array([0]), 0)[0]
     example = texts[0].split("An example of another player's presses:\n")[1].split("Its last choice: ")
     for arm, name in enumerate(names):
@@ -79,10 +68,10 @@ def test_a_summary_of_a_game_is_that_of_its_end(fakes, letters):
     assert example[1].startswith(f"{names[part.arms[b, -1]]}\n")
 
 
-def test_a_context_is_shown_as_in_the_game(fakes, letters):
+def test_a_context_is_shown_as_in_the_game(retold):
     task = make("linear", n_arms=3, horizon=5)
     demos = rollout(LinUCB(), task, episodes=2, seed=3)
-    _, texts = prompts(fakes, letters, Prompt(demonstrations=demos), task)
+    _, texts = retold(Prompt(demonstrations=demos), task)
     assert texts[-1].count("Now: ") == 10
 
 
@@ -145,7 +134,7 @@ def test_their_length_is_known_beforehand(fakes, letters):
         model = fakes.FakeModel(letters)
         agent = LLMAgent(model, prompt)
         rollout(agent, COINS, episodes=16)
-        assert max(len(q.ids) for asked in model.asked for q in asked) <= agent.writer(COINS.public).longest()
+        assert max(len(q.ids) for asked in model.asked for q in asked) <= longest(agent.writer(COINS.public))
 
 
 def test_pools_are_told_apart():

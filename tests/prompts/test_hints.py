@@ -16,8 +16,6 @@ from icrl.agents import (
     MostLikelyBest,
     Schedule,
     ThompsonSampling,
-    Uniform,
-    replay,
     rollout,
 )
 from icrl.agents import Mixture as Turns
@@ -62,18 +60,9 @@ def test_who_follows_plays_as_the_algorithm(name, layout, follower):
     assert (metrics.pseudo_regret(led) == metrics.pseudo_regret(own)).all()
 
 
-def hinted(fakes, letters, prompt, task=COINS, agent=None):
-    """Uniform play, and the hint at each of its steps in episode 0."""
-    model = fakes.FakeModel(letters)
-    runs = rollout(agent or Uniform(), task, episodes=4)
-    named = type(runs)(**vars(runs) | {"names": prompt.names(task.public, runs.episode, 0)})
-    list(replay(LLMAgent(model, prompt), named))
-    return named, [letters.decode(asked[0].ids) for asked in model.asked]
-
-
 @pytest.mark.parametrize("layout", ["turns", "log"])
-def test_numbers_are_those_of_the_algorithm(layout, fakes, letters):
-    runs, texts = hinted(fakes, letters, Prompt(layout=layout, hints=UCB(c=1.0)))
+def test_numbers_are_those_of_the_algorithm(layout, retold):
+    runs, texts = retold(Prompt(layout=layout, hints=UCB(c=1.0)), COINS)
     for t, text in enumerate(texts):
         notes = dict(re.findall(r"^(\w+): (.*?)$", text.split("notes on each button:\n")[1].split("<")[0], re.M))
         for arm, name in enumerate(runs.names[0]):
@@ -92,15 +81,15 @@ def test_numbers_are_those_of_the_algorithm(layout, fakes, letters):
     ],
     ids=lambda v: type(v).__name__,
 )
-def test_each_algorithm_tells_what_it_has(adviser, pattern, fakes, letters):
-    _, texts = hinted(fakes, letters, Prompt(hints=adviser))
+def test_each_algorithm_tells_what_it_has(adviser, pattern, retold):
+    _, texts = retold(Prompt(hints=adviser), COINS)
     assert len(re.findall(pattern, texts[-1])) == 5
 
 
-def test_only_the_ranking(fakes, letters):
+def test_only_the_ranking(retold):
     """By value plus bonus, untried arms first."""
-    runs, texts = hinted(fakes, letters, Prompt(hints=Hints(UCB(), ("ranking",))))
-    _, full = hinted(fakes, letters, Prompt(hints=Hints(UCB(), decimals=6)))
+    runs, texts = retold(Prompt(hints=Hints(UCB(), ("ranking",))), COINS)
+    _, full = retold(Prompt(hints=Hints(UCB(), decimals=6)), COINS)
     assert "notes on each" not in texts[-1] and "It would" not in texts[-1]
     for text, numbers in zip(texts, full, strict=True):
         order = text.split("From best to worst: ")[1].split("<")[0].split(", ")
@@ -109,16 +98,16 @@ def test_only_the_ranking(fakes, letters):
         assert sorted(order) == sorted(runs.names[0]) and (np.diff(np.minimum(index, 1e9)) < 1e-5).all()
 
 
-def test_hints_leave_the_stem_alone(fakes, letters):
+def test_hints_leave_the_stem_alone(retold):
     """Without its hint, a prompt is a prefix of the next one."""
     for layout in ("turns", "log"):
-        _, texts = hinted(fakes, letters, Prompt(layout=layout, hints=Hints(UCB(), ("numbers", "ranking", "arm"))))
+        _, texts = retold(Prompt(layout=layout, hints=Hints(UCB(), ("numbers", "ranking", "arm"))), COINS)
         stems = [text[: text.rindex("An algorithm's notes")].removesuffix("\n") for text in texts]
         assert all(b.startswith(a) for a, b in itertools.pairwise(stems))
 
 
-def test_a_context_comes_before_its_hint(fakes, letters):
-    _, texts = hinted(fakes, letters, Prompt(hints=LinUCB()), make("linear", n_arms=3, horizon=6))
+def test_a_context_comes_before_its_hint(retold):
+    _, texts = retold(Prompt(hints=LinUCB()), make("linear", n_arms=3, horizon=6))
     assert all(text.rindex("Now: ") < text.rindex("notes on each") < text.rindex("Which button") for text in texts)
 
 
@@ -132,30 +121,30 @@ class TestControls:
 
     def test_permuted_notes_are_exchanged_among_the_arms_that_are_there(self):
         numbers, arm = self.numbers()
-        mixed, best = controlled(Hints(UCB(), control="permuted"), numbers, arm, self.view, 0)
-        rows = np.arange(2000)
+        mixed, best = controlled(Hints(UCB(), control="permuted"), numbers, arm[:, None], self.view, 0)
+        rows, best = np.arange(2000), best[:, 0]
         assert (mixed["value"] == -mixed["bonus"]).all(), "an arm's notes stay together"
         assert (mixed["value"][rows, best] == numbers["value"][rows, arm]).all(), "the advice moves with its notes"
         legal = self.view.legal
         assert (np.sort(np.where(legal, mixed["value"], -1)) == np.sort(np.where(legal, numbers["value"], -1))).all()
         assert legal[rows, best].all() and (best != arm).mean() > 0.3
-        again, _ = controlled(Hints(UCB(), control="permuted"), numbers, arm, self.view, 0)
+        again, _ = controlled(Hints(UCB(), control="permuted"), numbers, arm[:, None], self.view, 0)
         assert (again["value"] == mixed["value"]).all()
 
     def test_random_notes_know_nothing(self):
         numbers, arm = self.numbers()
-        drawn, best = controlled(Hints(UCB(), control="random"), numbers, arm, self.view, 0)
+        drawn, best = controlled(Hints(UCB(), control="random"), numbers, arm[:, None], self.view, 0)
         value, own = drawn["value"], numbers["value"]
         assert (value >= own.min(axis=1, keepdims=True)).all() and (value <= own.max(axis=1, keepdims=True)).all()
-        assert self.view.legal[np.arange(2000), best].all()
+        assert self.view.legal[np.arange(2000), best[:, 0]].all()
         within = (value - own.min(axis=1, keepdims=True)) / np.ptp(own, axis=1, keepdims=True)
         legal, order = self.view.legal, np.broadcast_to(np.arange(own.shape[1]), own.shape)
         assert abs(np.corrcoef(within[legal], order[legal])[0, 1]) < 0.05
 
     def test_nothing_is_changed_without_one(self):
         numbers, arm = self.numbers()
-        found, best = controlled(Hints(UCB()), numbers, arm, self.view, 0)
-        assert (found["value"] == numbers["value"]).all() and (best == arm).all()
+        found, best = controlled(Hints(UCB()), numbers, arm[:, None], self.view, 0)
+        assert (found["value"] == numbers["value"]).all() and (best[:, 0] == arm).all()
 
     def test_a_misled_follower_plays_worse(self, follower):
         task = Bandit(n_arms=5, horizon=60, means=Fixed(values=(0.9, 0.1, 0.1, 0.1, 0.1)))

@@ -1,11 +1,12 @@
 """The costs that `lint` tells are those that a run has."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from icrl.agents import LinUCB, LLMAgent, ThompsonSampling, Uniform, replay, rollout
+from icrl.agents import LinUCB, ThompsonSampling, Uniform, rollout
 from icrl.envs import Bandit, UniformMeans, make
 from icrl.prompts import Demonstrations, Prompt, Stochastic, Window, lint, scenario
 from icrl.prompts.lint import common
@@ -24,17 +25,10 @@ PROMPTS = {
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_it_counts_what_a_run_reads(name, fakes, letters):
+def test_it_counts_what_a_run_reads(name, retold, letters):
     """All labels, rewards and numbers have nearly the same length in letters."""
-    model, labels = fakes.FakeModel(letters), ("cap", "tie", "elm", "oak")
-    prompt = Prompt(**vars(PROMPTS[name]) | {"labels": labels})
-    runs = rollout(Uniform(), TASK, episodes=[0])
-    list(
-        replay(
-            LLMAgent(model, prompt), type(runs)(**vars(runs) | {"names": prompt.names(TASK.public, runs.episode, 0)})
-        )
-    )
-    read = [asked[0].ids for asked in model.asked]
+    prompt = replace(PROMPTS[name], labels=("cap", "tie", "elm", "oak"))
+    read = [np.array(letters.encode(text)) for text in retold(prompt, TASK)[1]]
     found = lint(prompt, TASK, letters)
     assert found.tokens == pytest.approx([len(ids) for ids in read], rel=0.25)
     again = [0, *(common(a, b) for a, b in itertools.pairwise(read))]

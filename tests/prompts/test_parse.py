@@ -39,11 +39,46 @@ def test_a_label_is_read_in_any_dress(words, wrapped):
                 assert parse(wrapped.format(said), words) == arm, said
 
 
-@given(st.lists(st.sampled_from(LABELS), min_size=2, max_size=8, unique=True), st.data())
-def test_two_different_labels_are_no_answer(words, data):
-    one, other = data.draw(st.permutations(words))[:2]
-    assert parse(f"{one} or {other}", words) == -1
-    assert parse(f"{one}, {one}, {one}", words) == words.index(one)
+DRESS = (  # from the label outwards; {unit} and {act} are the story's own words
+    ("{}", '"{}"', "'{}'", "“{}”", "«{}»", "({})"),
+    ("{}", "**{}**", "*{}*", "***{}***", "__{}__", "_{}_", "`{}`", "```\n{}\n```", "<b>{}</b>", "\\boxed{{{}}}"),
+    ("{}", "the {} {unit}", "{unit} {}", "- {}", "1. {}", "Answer: {}"),
+    ("{}", "I choose {}", "I would {act} {} now", "# My choice\n\n{}", "{} it is, for it paid best", "{0}; yes, {0}"),
+    ("{}", "{}.", "{}!", "{},", "\n{}\n", "  {}.\n\n"),
+)
+CASES = (str, str.upper, str.lower, str.title, str.swapcase)
+dressed = st.tuples(*map(st.sampled_from, DRESS), st.sampled_from(CASES))
+stories = st.sampled_from(sorted(scenarios())).map(lambda name: scenarios()[name])
+
+
+def worn(label, dress, story):
+    """A label as a model may write it."""
+    *layers, case = dress
+    text = case(label)
+    for layer in layers:
+        text = layer.format(text, unit=story.unit, act=story.act)
+    return text
+
+
+@given(stories, dressed)
+def test_every_label_of_every_scenario_is_read(story, dress):
+    for arm, label in enumerate(story.labels):
+        assert parse(worn(label, dress, story), story.labels) == arm
+
+
+@given(stories, dressed, dressed, st.sampled_from([" or ", ", ", "\n", ". No, ", "/"]), st.data())
+def test_two_different_labels_are_no_answer(story, dress, other, between, data):
+    words = data.draw(st.lists(st.sampled_from(story.labels), min_size=2, max_size=8, unique=True))
+    two = between.join((worn(words[0], dress, story), worn(words[1], other, story)))
+    assert parse(two, words) == -1
+    assert parse(between.join([worn(words[0], dress, story)] * 3), words) == 0
+
+
+@given(stories, dressed, st.sampled_from(["{}x", "x{}", "{}7", "no{}ne"]))
+def test_what_only_looks_like_a_label_is_no_answer(story, dress, like):
+    for label in story.labels:
+        if like.format(label) not in story.labels:
+            assert parse(worn(like.format(label), dress, story), story.labels) == -1
 
 
 @given(st.text(alphabet="xyz0123456789 .,!?\n*'_", max_size=40))
@@ -85,6 +120,46 @@ def test_by_example(text, words, arm):
     assert parse(text, words) == arm
 
 
+PLAIN = (
+    "{label}: {share}",
+    "{label} {share}",
+    "{label} = {share}",
+    "{label} is {share}",
+    "{label} - {share}",
+    "{label}: {share}.",
+)
+MARKED = (
+    "- **{label}**: {share}",
+    "**{label}:** {share}",
+    "`{label}`: `{share}`",
+    "1. {label}: {share}",
+    "{label}\t{share}",
+)
+CODED = (
+    '"{label}": {share},',
+    "| {label} | {share} |",
+    "P({label}) = {share}",
+    "{label} ({share})",
+    "{label} \u2013 {share};",
+)
+SHARES = ("{0:.4f}", "{0:.3f}", "{0:.1%}", "{1:.1f} %", "{1:.2f}")  # of a share, and of its percents
+written = st.builds(
+    lambda weights, line, share, between, zero: (
+        np.array(weights) / sum(weights),
+        lambda shares: between.join(
+            line.format(label=name, share=share.format(x, 100 * x).removeprefix(zero))
+            for name, x in zip(("Red", "blue", "NAVY blue"), shares, strict=True)
+        ),
+    ),
+    st.lists(st.integers(0, 100), min_size=3, max_size=3).filter(any),
+    st.sampled_from(PLAIN + MARKED + CODED),
+    st.sampled_from(SHARES),
+    st.sampled_from(["\n", "\n\n", " ", " and "]),
+    st.sampled_from(["", "0"]),
+)
+"""Shares, and a way to write such numbers."""
+
+
 class TestDistribution:
     names = ("red", "blue", "navy blue")
 
@@ -106,6 +181,9 @@ class TestDistribution:
             ("red: 0.2", None),
             ("I do not know", None),
             ("", None),
+            ("red: 0.5, blue: 0.5.", (0.5, 0.5, 0)),
+            ("__red__: 0.5\n_blue_: 0.5", (0.5, 0.5, 0)),
+            ("red: 0.6%\nblue: 0.4 %", None),
             ("red: 0.5.3 blue: 0.5", None),
             ("redder: 1.0", None),
         ],
@@ -115,12 +193,26 @@ class TestDistribution:
         assert (found is None) == (shares is None)
         assert shares is None or found == pytest.approx(shares)
 
-    @given(st.lists(st.integers(0, 100), min_size=3, max_size=3).filter(any))
-    def test_what_is_written_is_read(self, weights):
-        shares = np.array(weights) / sum(weights)
-        text = "\n".join(f"{name}: {share:.4f}" for name, share in zip(self.names, shares, strict=True))
-        found = distribution(text, self.names)
-        assert found == pytest.approx(shares, abs=1e-3) and found.sum() == pytest.approx(1)
+    @given(written)
+    def test_what_is_written_is_read(self, told):
+        shares, text = told
+        found = distribution(text(shares), self.names)
+        assert found == pytest.approx(shares, abs=5e-3) and found.sum() == pytest.approx(1)
+
+    @given(
+        written,
+        st.sampled_from([0.9, 0.94, 0.96, 1.04, 1.06, 1.1])
+        | st.floats(0.02, 1.45)
+        | st.floats(1.6, 90)
+        | st.floats(110, 1000),
+    )
+    def test_what_does_not_sum_to_one_is_refused(self, told, scale):
+        shares, text = told
+        found = distribution(text(shares * scale), self.names)
+        if abs(scale - 1) < 0.045:
+            assert found == pytest.approx(shares, abs=5e-3)
+        elif abs(scale - 1) > 0.055:
+            assert found is None
 
     @given(st.text(max_size=60))
     def test_any_text_is_a_distribution_or_none(self, text):

@@ -4,6 +4,7 @@ import pytest
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import Bandit, Fixed, Gap, Gaussian, Public
 from icrl.prompts import Chat, Pieces, Prompt, Writer, scenarios
+from icrl.prompts.bounds import longest
 
 COINS = Bandit(n_arms=5, horizon=30, means=Gap(best=0.6, gap=0.2))
 NUMBERS = Bandit(n_arms=5, horizon=30, means=Fixed(values=(-9, 0, 3, 20, 80)), noise=Gaussian(sd=3))
@@ -40,7 +41,7 @@ class TestLongest:
         model = fakes.FakeModel(any_tokenizer)
         agent = LLMAgent(model, prompt)
         rollout(agent, task, episodes=8)
-        assert longest_seen(model) <= agent.writer(task.public).longest()
+        assert longest_seen(model) <= longest(agent.writer(task.public))
 
     @pytest.mark.parametrize("prompt", STYLES, ids=style)
     def test_bounds_free_answers_that_are_all_lost(self, prompt, fakes, any_tokenizer):
@@ -48,19 +49,19 @@ class TestLongest:
         model = fakes.Writing(any_tokenizer, script=lambda query: "hm hm")
         agent = LLMAgent(model, free)
         rollout(agent, COINS, episodes=4)
-        assert longest_seen(model) <= agent.writer(COINS.public).longest()
+        assert longest_seen(model) <= longest(agent.writer(COINS.public))
 
     def test_is_near_the_truth(self, fakes, tokenizer):
         """A bound that is far too high would refuse tasks that fit."""
         model = fakes.FakeModel(tokenizer)
         agent = LLMAgent(model)
         rollout(agent, COINS, episodes=2)
-        assert agent.writer(COINS.public).longest() <= 1.1 * longest_seen(model)
+        assert longest(agent.writer(COINS.public)) <= 1.1 * longest_seen(model)
 
     def test_without_a_horizon_there_is_none(self, tokenizer):
         writer = Writer(Prompt(), Public("bandit", 5, None, "bernoulli"), Pieces(tokenizer), Chat.of(tokenizer))
         with pytest.raises(ValueError, match="horizon"):
-            writer.longest()
+            longest(writer)
 
 
 @pytest.mark.parametrize("prompt", STYLES, ids=style)
@@ -68,7 +69,7 @@ def test_choices_are_labels_and_what_ends_an_answer(prompt, any_tokenizer):
     writer = Writer(prompt, COINS.public, Pieces(any_tokenizer), Chat.of(any_tokenizer))
     names = prompt.names(COINS.public, np.arange(1), 0)[0]
     after = writer.encode(writer.chat.after)
-    for name, choice in zip(names, writer.choices(names), strict=True):
+    for name, choice in zip(names, writer.choices(names)[0], strict=True):
         assert any_tokenizer.decode(choice[:-1]) == name and choice[-1] == after[0]
 
 

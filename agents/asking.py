@@ -1,0 +1,85 @@
+"""One step of a language model: the policy over the labels, read from its probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from icrl.envs import tape
+from icrl.envs.tape import Stream
+from icrl.envs.types import Choice, Floats, Ints, View
+from icrl.models.base import Model, Query
+from icrl.prompts.pieces import Tokens
+from icrl.prompts.talk import Talk
+from icrl.prompts.writer import AND, pulled
+
+Key: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What R rows are asked at one step."""
+
+    model: Model
+    temperature: float
+    talk: Talk
+    view: View
+    prompts: Sequence[Tokens]
+    """[R] up to where the answer begins."""
+
+    @property
+    def keys(self) -> list[Key]:
+        """[R] which conversation each row is, for caches."""
+        return [(self.talk.seed, int(e)) for e in self.view.episode]
+
+    def luck(self, stream: Stream, *words: int) -> tape.Keys:
+        """[R] one key per (seed, episode, t)."""
+        return tape.key(self.talk.seed, stream, self.view.episode, self.view.t, *words)
+
+
+def scored(asked: Asked) -> Choice:
+    """Draws from the policy over the labels; of a pair, the second arm after the first."""
+    writer, names = asked.talk.writer, asked.talk.names
+    rows, k, slots = *asked.view.legal.shape, writer.public.slots
+    arms, probs = np.zeros((rows, slots), np.int64), np.zeros((rows, slots, k))
+    mass, usage = np.zeros((rows, slots)), np.zeros((rows, 3), np.int64)
+    prompts = asked.prompts
+    for slot in range(slots):
+        answers = asked.model.ask(_questions(asked, prompts, slot))
+        probs[:, slot][_there(asked)] = np.exp(np.concatenate([a.logp for a in answers]))
+        arms[:, slot] = inverse(probs[:, slot], asked, slot)
+        mass[:, slot] = [a.mass for a in answers]
+        usage += np.array([a.usage for a in answers])
+        if slot + 1 < slots:
+            said = [row[arm] for row, arm in zip(names, arms[:, slot].tolist(), strict=True)]
+            rest = writer.encode(AND)
+            prompts = [np.concatenate([ids, writer.encode(s), rest]) for ids, s in zip(prompts, said, strict=True)]
+    text = tuple(AND.join(labels or ()) for labels in map(pulled, names, arms.tolist()))
+    return Choice(arms, probs, mass, "exact", text, failed=np.zeros(rows, np.int64), usage=usage)
+
+
+def _there(asked: Asked) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """[R, K] arms that may be named; tasks whose arms never go need no look."""
+    legal = asked.view.legal
+    return legal if asked.talk.writer.public.variable else np.ones_like(legal)
+
+
+def _questions(asked: Asked, prompts: Sequence[Tokens], slot: int) -> list[Query]:
+    """Which of the arms that are there, for each row."""
+    found = []
+    for ids, key, choices, there in zip(prompts, asked.keys, asked.talk.choices, _there(asked).tolist(), strict=True):
+        allowed = tuple(c for c, here in zip(choices[slot], there, strict=True) if here)
+        found.append(Query(ids, key, allowed, asked.temperature))
+    return found
+
+
+def inverse(probs: Floats, asked: Asked, slot: int = 0) -> Ints:
+    """[R] arms drawn from probs [R, K] by inverse transform, one uniform per (seed, episode, t) and slot."""
+    cumulative = probs.cumsum(axis=1)
+    words = (0, slot) if slot else ()
+    u = tape.uniform(asked.luck(Stream.POLICY, *words)) * cumulative[:, -1]
+    arms: Ints = (cumulative <= u[:, None]).sum(axis=1)
+    return arms
