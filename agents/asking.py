@@ -35,6 +35,11 @@ class Asked:
         """[R] which conversation each row is, for caches."""
         return [(self.talk.seed, int(e)) for e in self.view.episode]
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that end what a model writes: what stands behind an answer, and the tokenizer's marks."""
+        return tuple({self.talk.writer.end, *self.model.tokenizer.all_special_ids})
+
     def luck(self, stream: Stream, *words: int) -> tape.Keys:
         """[R] one key per (seed, episode, t)."""
         return tape.key(self.talk.seed, stream, self.view.episode, self.view.t, *words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated
 
@@ -109,6 +109,10 @@ class Gittins(Counting):
         bonus = table[near, n - near] - (near + 1) / (n + 2)
         index: Floats = (wins + 1) / (state.pulls + 2) + far * bonus
         return index
+
+    def advise(self, state: Counts, view: View) -> Mapping[str, Floats]:
+        """Mean rewards and pulls; arms are ordered by their index."""
+        return {**super().advise(state, view), "rank": self.index(state, view)}
 
 
 @cache

@@ -53,10 +53,11 @@ class _Probe(LLMAgent):
         """[R, K + 1] how often each arm was written, and what could not be read."""
         talk, legal = asked.talk, asked.view.legal
         counts = np.zeros((len(legal), legal.shape[1] + 1))
-        limit, end = self.prompt.limit(talk.writer.public), (talk.writer.end,)
+        room = self.model.window - max(map(len, asked.prompts))
+        limit = min(replace(self.prompt, answer="free").limit(talk.writer.public), room)
         for i in range(self.samples):
             rows = zip(asked.prompts, asked.keys, asked.luck(Stream.CHECK, i).tolist(), strict=True)
-            queries = [Query(ids, key, None, self.temperature, u, limit, end) for ids, key, u in rows]
+            queries = [Query(ids, key, None, self.temperature, u, limit, asked.ends) for ids, key, u in rows]
             for r, answer in enumerate(self.model.ask(queries)):
                 (shares,) = read(False, self.model.tokenizer.decode(answer.ids), talk.names[r], legal[r])
                 counts[r, -1 if np.isnan(shares[0]) else int(shares.argmax())] += 1
@@ -87,6 +88,8 @@ def check_policy(
         ValueError: The agent cannot play the task, the task asks for pairs, or a number is out of range.
     """
     n, samples = integer("n", n, 1), integer("samples", samples, 1)
+    if not isinstance(agent, LLMAgent):
+        raise ValueError(f"agent: must be an LLMAgent, got {agent!r}")
     if task.public.slots > 1:
         raise ValueError(f"task: policies over pairs are not compared, only over single arms; got {task.public.kind!r}")
     answer: Answer = "thought" if agent.prompt.thinks else "direct"

@@ -91,7 +91,7 @@ def order_sensitivity(
     good reader is sensitive to it.
 
     Args:
-        agent: Whose policy; written answers are scored instead.
+        agent: Whose policy; written answers are scored instead, after a thought if it thinks.
         task: Gives the histories.
         episodes: How many histories, or the episodes that they begin.
         steps: Of each history.
@@ -129,7 +129,7 @@ def many_shot(
     meet the same histories.
 
     Args:
-        agent: Whose policy; written answers are scored instead.
+        agent: Whose policy; written answers are scored instead, after a thought if it thinks.
         task: A stationary bandit with rewards of 0 or 1.
         items: Lengths of the histories.
         rates: Shares of corrupted rewards.
@@ -164,7 +164,7 @@ def name_bias(agent: LLMAgent, task: AnyWorld, *, episodes: int | Sequence[int] 
     """Which places and which names are preferred at the first step; see Zheng et al. 2024 (arXiv 2309.03882).
 
     Args:
-        agent: Whose policy; written answers are scored instead.
+        agent: Whose policy; written answers are scored instead, after a thought if it thinks.
         task: Gives the number of arms.
         episodes: How many first steps, or of which episodes; each has labels of its own.
         seed: Of labels and shuffles.

@@ -88,11 +88,10 @@ class RUCB(_Duelling):
         alone = candidates.sum(axis=1, keepdims=True) == 1
         return candidates, np.asarray(np.where(alone, candidates, state.champion & candidates))
 
-    def act(self, state: Wins, view: View) -> tuple[Wins, Choice]:
-        """Picks, and keeps the champion of this step."""
-        choice = Choice(self.pick(state, view, state.dice))
+    def update(self, state: Wins, view: View, choice: Choice, outcome: Outcome) -> Wins:
+        """Keeps the champion of the step, too; here and not in `act`, so that it can be folded over any history."""
         state.champion[:] = self._candidates(state, self.bounds(state, view.t)[1])[1]
-        return state, choice
+        return super().update(state, view, choice, outcome)
 
     def pick(self, state: Wins, view: View, dice: Dice) -> Ints:
         """The champion half of the time, else any other candidate; then the arm most likely to beat it."""

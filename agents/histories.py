@@ -20,6 +20,7 @@ from icrl.envs.episodes import Episodes
 from icrl.envs.tape import Keys, Stream
 from icrl.envs.types import AnyWorld, Floats, Outcome, View
 from icrl.models.base import Answer, Model, Query
+from icrl.prompts.prompt import Answer as Answering
 
 ROWS = 64
 """Histories that are read at once."""
@@ -34,7 +35,7 @@ class Once:
 
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """The model's answers to prompts that it has not met, and those that it gave to the others."""
-        keys = [(q.ids.tobytes(), q.choices, q.temperature) for q in queries]
+        keys = [(q.ids.tobytes(), q.choices, q.temperature, q.seed, q.limit, q.until, q.stop) for q in queries]
         new = {key: q for key, q in zip(keys, queries, strict=True) if key not in self._known}
         if new:
             self._known |= zip(new, self._ask(list(new.values())), strict=True)
@@ -42,8 +43,9 @@ class Once:
 
 
 def scored(agent: LLMAgent) -> LLMAgent:
-    """The same agent, whose policy is read from probabilities; it asks nothing twice."""
-    return replace(agent, model=Once(agent.model), prompt=replace(agent.prompt, answer="direct"))
+    """The same agent, whose policy is read from probabilities, after a thought if it thinks; it asks nothing twice."""
+    answer: Answering = "thought" if agent.prompt.thinks else "direct"
+    return replace(agent, model=Once(agent.model), prompt=replace(agent.prompt, answer=answer))
 
 
 def histories(agent: LLMAgent, task: AnyWorld, episodes: int | Sequence[int], seed: int) -> Episodes:

@@ -152,16 +152,19 @@ def of_one_game(agent: AnyAgent, public: Public) -> None:
 
 def merged(rows: Bools, ours: Choice, theirs: Choice, names: Names | None) -> Choice:
     """`ours` in some rows and `theirs` in the others; what only one of them knows is missing where it did not move."""
-    cells = {}
-    for name in ("arm", "probs", "mass", "ids", "failed", "usage", "dropped"):
+    cells: dict[str, Any] = {}
+    for name in ("arm", "probs", "mass", "ids", "failed", "usage", "dropped", "cut"):
         known = [x for x in (getattr(ours, name), getattr(theirs, name)) if x is not None]
         if known:
             width = max(x.shape[1] if name == "ids" else 0 for x in known)
             a, b = (_widened(getattr(choice, name), known[0], width) for choice in (ours, theirs))
             cells[name] = np.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b)
     text = labelled(_either(rows, ours.text, theirs.text), cells["arm"][:, 0], names)
-    thought = tuple(said or "" for said in _either(rows, ours.thought, theirs.thought))
-    return Choice(**cells, text=text, thought=thought if any(thought) else None, policy=ours.policy or theirs.policy)
+    pairs = {"thought": (ours.thought, theirs.thought), "refused": (ours.refused, theirs.refused)}
+    for name, pair in pairs.items():
+        if pair != (None, None):
+            cells[name] = tuple(x or "" for x in _either(rows, *pair))
+    return Choice(**cells, text=text, policy=ours.policy or theirs.policy)
 
 
 def _either(rows: Bools, ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None) -> list[str | None]:

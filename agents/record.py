@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from icrl.agents.base import AnyAgent
-from icrl.envs.episodes import Episodes, nothing
+from icrl.envs.episodes import Episodes, nothing, widened
 from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Public, Truth, View, take
 
 
@@ -42,6 +42,8 @@ def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: I
         for name, cells in _cells(step, task.public).items():
             if name not in played:
                 played[name] = nothing((room, b, *cells.shape[1:]), cells.dtype)
+            if name == "ids" and played[name].shape[2] != cells.shape[1]:
+                played[name], cells = widened([played[name], cells])
             played[name][t] = spread(cells, step.rows, b)
         rows = step.rows if len(step.rows) < b else slice(None)
         lengths[rows] += 1
@@ -51,7 +53,8 @@ def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: I
     for name in ("arms", "probs", "mass"):
         if name in columns and task.public.slots == 1:
             columns[name] = columns[name][:, :, 0]
-    columns |= {name: columns[name].astype(np.str_) for name in ("text", "thought", "obs") if name in columns}
+    texts = ("text", "thought", "refused", "obs")
+    columns |= {name: columns[name].astype(np.str_) for name in texts if name in columns}
     columns |= {"lengths": lengths, "terminated": terminated}
     return record(task, identity(agent), episodes, seed, agent.names(task.public, episodes, seed), columns)
 
@@ -102,7 +105,7 @@ def _cells(step: Step, public: Public) -> dict[str, NDArray[Any]]:
     choice = step.choice
     cells = {"arms": choice.arm, "rewards": step.outcome.reward, "gap": step.truth.gap}
     extras = {"probs": choice.probs, "mass": choice.mass, "failed": choice.failed}
-    extras |= {"usage": choice.usage, "ids": choice.ids, "dropped": choice.dropped}
+    extras |= {"usage": choice.usage, "ids": choice.ids, "dropped": choice.dropped, "cut": choice.cut}
     extras |= {name: np.array(said, dtype=object) for name, said in _words(choice).items()}
     return cells | _shown(step.view, public) | {k: v for k, v in extras.items() if v is not None}
 
@@ -128,7 +131,8 @@ def among(choice: Choice, rows: Ints, b: int) -> Choice:
 
 def _words(choice: Choice) -> dict[str, tuple[str, ...]]:
     """Columns of a choice that are texts."""
-    return {k: v for k, v in (("text", choice.text), ("thought", choice.thought)) if v is not None}
+    texts = {"text": choice.text, "thought": choice.thought, "refused": choice.refused}
+    return {name: said for name, said in texts.items() if said is not None}
 
 
 def identity(value: Any) -> str:

@@ -76,6 +76,7 @@ def _checked(choice: Choice, public: Public, view: View) -> Choice:
         "failed": (rows,),
         "usage": (rows, 3),
         "dropped": (rows, 2),
+        "cut": (rows,),
     }
     for name, wanted in shapes.items():
         if (cells := getattr(choice, name)) is not None and cells.shape != wanted:

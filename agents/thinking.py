@@ -24,7 +24,7 @@ class Thoughts:
     texts: tuple[str, ...]
     ids: list[Tokens]
     """As they were generated, and what stands between them and the answer."""
-    forced: Ints
+    cut: Ints
     """[R] 1 where the model did not come to an end itself."""
     usage: Ints
     """[R, 3]"""
@@ -36,10 +36,9 @@ class Thoughts:
 
     def beside(self, choice: Choice, talk: Talk) -> Choice:
         """A choice and the thought before it; its tokens are those of both, if thoughts are kept in the history."""
-        assert choice.failed is not None and choice.usage is not None
+        assert choice.usage is not None
         ids = self._answers(choice, talk) if talk.writer.keeps else choice.ids
-        failed, usage = choice.failed + self.forced, choice.usage + self.usage
-        return replace(choice, ids=ids, failed=failed, usage=usage, thought=self.texts)
+        return replace(choice, ids=ids, usage=choice.usage + self.usage, thought=self.texts, cut=self.cut)
 
     def _answers(self, choice: Choice, talk: Talk) -> Ints:
         """[R, W] thoughts and answers, filled up with -1."""
@@ -49,7 +48,7 @@ class Thoughts:
         else:
             own = [row[row >= 0] for row in choice.ids]
         whole = [np.concatenate(pair) for pair in zip(self.ids, own, strict=True)]
-        ids = np.full((len(whole), talk.writer.thought + talk.writer.answer), -1)
+        ids = np.full((len(whole), talk.writer.thought_limit + talk.writer.answer_limit), -1)
         for row, tokens in zip(ids, whole, strict=True):
             row[: len(tokens)] = tokens
         return ids
@@ -59,13 +58,12 @@ def think(asked: Asked) -> Thoughts:
     """Asks for a thought of each row."""
     model, writer = asked.model, asked.talk.writer
     limit, mark = writer.prompt.max_thought, writer.chat.thinking[1].strip()
-    until = tuple({writer.end, *model.tokenizer.all_special_ids})
     rows = zip(asked.prompts, asked.keys, asked.luck(Stream.THOUGHT).tolist(), strict=True)
-    answers = model.ask([Query(p, key, None, asked.temperature, u, limit, until, mark) for p, key, u in rows])
+    answers = model.ask([Query(p, key, None, asked.temperature, u, limit, asked.ends, mark) for p, key, u in rows])
     found = [_thought(model.tokenizer, answer.ids, mark) for answer in answers]
     ids = [np.append(np.array(own, np.int32), writer.closing(text)).astype(np.int32) for own, text in found]
-    forced = np.array([len(own) == limit for own, _ in found], np.int64)
-    return Thoughts(tuple(text for _, text in found), ids, forced, np.array([answer.usage for answer in answers]))
+    cut = np.array([len(own) == limit for own, _ in found], np.int64)
+    return Thoughts(tuple(text for _, text in found), ids, cut, np.array([answer.usage for answer in answers]))
 
 
 def _thought(tokenizer: Any, ids: Sequence[int], mark: str) -> tuple[Sequence[int], str]:

@@ -130,4 +130,5 @@ class MostLikelyBest(ThompsonSampling):
 
     def advise(self, state: Counts, view: View) -> Mapping[str, Floats]:
         """As Thompson sampling, and the probability of being `best`."""
-        return {**super().advise(state, view), "best": self.index(state, view)}
+        best = self.index(state, view)
+        return {**super().advise(state, view), "best": best, "rank": best}

@@ -139,4 +139,5 @@ class LCB(Counting):
 
     def advise(self, state: Counts, view: View) -> Mapping[str, Floats]:
         """Mean rewards, pulls, and the bonus, which is negative."""
-        return {**super().advise(state, view), "bonus": -np.sqrt(self.c / np.maximum(state.pulls, 1))}
+        bonus = -np.sqrt(self.c / np.maximum(state.pulls, 1))
+        return {**super().advise(state, view), "bonus": bonus, "rank": self.index(state, view)}

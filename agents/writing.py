@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +24,7 @@ def written(asked: Asked) -> Choice:
     policy = np.full((rows, public.slots, public.n_arms), np.nan)
     failed, usage = np.zeros(rows, np.int64), np.zeros((rows, 3), np.int64)
     texts, said = [""] * rows, np.full((rows, prompt.limit(public)), -1)
+    refused: list[list[str]] = [[] for _ in texts]
     for attempt in range(1 + (prompt.retries if prompt.on_failure == "retry" else 0)):
         left = np.flatnonzero(np.isnan(policy[:, 0, 0])).tolist()
         if not left:
@@ -30,12 +33,14 @@ def written(asked: Asked) -> Choice:
             said[r], said[r, : len(answer.ids)] = -1, answer.ids
             texts[r] = asked.model.tokenizer.decode(answer.ids).strip()
             policy[r] = read(prompt.shares, texts[r], asked.talk.names[r], asked.view.legal[r], public.slots)
-            failed[r] += np.isnan(policy[r, 0, 0])
+            if np.isnan(policy[r, 0, 0]):
+                failed[r] += 1
+                refused[r].append(texts[r])
             usage[r] += answer.usage
     arms = _arms(asked, policy)
-    if prompt.shares:
-        return Choice(arms, policy, None, "exact", tuple(texts), said, failed, usage)
-    return Choice(arms, None, None, "sampled", tuple(texts), said, failed, usage)
+    unread = tuple(json.dumps(row, ensure_ascii=False) if row else "" for row in refused)
+    found = Choice(arms, text=tuple(texts), ids=said, failed=failed, usage=usage, refused=unread)
+    return replace(found, probs=policy, policy="exact") if prompt.shares else replace(found, policy="sampled")
 
 
 def _questions(asked: Asked, rows: Sequence[int], attempt: int) -> list[Query]:
@@ -43,7 +48,7 @@ def _questions(asked: Asked, rows: Sequence[int], attempt: int) -> list[Query]:
     writer, keys = asked.talk.writer, asked.keys
     luck, limit = asked.luck(Stream.POLICY, attempt).tolist(), writer.prompt.limit(writer.public)
     ask = ((asked.prompts[r], keys[r], None, asked.temperature, luck[r], limit) for r in rows)
-    return [Query(*fields, until=(writer.end,)) for fields in ask]
+    return [Query(*fields, until=asked.ends) for fields in ask]
 
 
 def read(shares: bool, text: str, names: Sequence[str], legal: Bools, slots: int = 1) -> Floats:

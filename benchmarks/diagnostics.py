@@ -64,14 +64,16 @@ def main() -> None:
 
 
 def diagnoses(agent: icrl.LLMAgent, task: Any, episodes: int) -> dict[str, Callable[[], Any]]:
-    """What is asked of one prompt on one task, in pieces of some seconds."""
-    often: dict[str, Any] = {"episodes": episodes, "seed": SEED}
+    """What is asked of one prompt on one task, in pieces of some seconds; what asks often has half the histories."""
+    often, half = {"episodes": episodes, "seed": SEED}, max(1, episodes // 2)
     asked: dict[str, Callable[[], Any]] = {
         "names": partial(name_bias, agent, task, **often),
-        "writing": partial(check_policy, agent, task, episodes, seed=SEED),
+        "writing": partial(check_policy, agent, task, half, seed=SEED),
     }
     for n in (EARLY, LATE):
-        asked[f"order after {n}"] = partial(order_sensitivity, agent, task, steps=n, permutations=ORDERS, **often)
+        asked[f"order after {n}"] = partial(
+            order_sensitivity, agent, task, steps=n, permutations=ORDERS, episodes=half, seed=SEED
+        )
     for share, rate in zip(SHARES, RATES, strict=True):
         asked[f"shots, {share} corrupted"] = partial(many_shot, agent, task, ITEMS, (rate,), **often)
     return asked
@@ -117,10 +119,12 @@ def shots(share: str, prompts: dict[str, Any]) -> list[str]:
 
 
 INTRODUCTION = """This page is written by `python benchmarks/diagnostics.py`, which also writes
-`benchmarks/results/diagnostics.json`. The model is the embedded one ({model}; {machine}), in
-labels and on a seed that its training excludes. It is a test bed: the numbers show what the diagnoses of `icrl.agents`
-find, and say nothing of other models. Each is a mean over {episodes} histories of uniform play, at temperature 1; in
-the check of what is written, over as many prompts of the model's own play."""
+`benchmarks/results/diagnostics.json`. The model is the embedded one, in labels and on a seed that its training
+excludes: {model}; {machine}.
+
+It is a test bed: the numbers show what the diagnoses of `icrl.agents` find, and say nothing of other models. Each is a
+mean over {episodes} histories of uniform play, at temperature 1; for the order over half as many, and for what is
+written over half as many prompts of the model's own play."""
 READING = """All distances are total variations, from 0 to 1.
 
 - **Order** (`order_sensitivity`): between the policies after two orders of one history, over {orders} orders of each.

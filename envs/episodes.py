@@ -58,8 +58,12 @@ class Episodes:
     """[B, T] what stands in the history for the choice."""
     ids: Ints | None = None
     """[B, T, W] its tokens, if the model wrote it freely; filled up with -1."""
+    refused: Texts | None = None
+    """[B, T] the answers that could not be read, as a JSON list; empty where there were none."""
     thought: Texts | None = None
     """[B, T] what the model thought before it answered."""
+    cut: Ints | None = None
+    """[B, T] 1 where a thought found no end and was closed by force, else 0."""
     dropped: Ints | None = None
     """[B, T, 2] demonstrations and past steps that a prompt left out, to keep its budget."""
     trial: Ints | None = None
@@ -137,7 +141,7 @@ class Episodes:
         return cls(**rest, **columns)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per step played: episode, t, arm, reward, gap; label, mass, failed, text, thought, trial if known.
+        """One row per step played: episode, t, arm, reward, gap; label and what else is known of it.
 
         A duel has `arm_2` and `label_2`, too; of `mass` it has that of the first answer.
         """
@@ -148,7 +152,7 @@ class Episodes:
         if self.arms.ndim == 3:
             table |= {"arm": self.arms[b, t, 0], "arm_2": self.arms[b, t, 1]}
         table |= {"reward": self.rewards[b, t], "gap": self.gap[b, t]}
-        for name in ("mass", "failed", "text", "thought", "trial"):
+        for name in ("mass", "failed", "refused", "text", "thought", "cut", "trial"):
             if (column := getattr(self, name)) is not None:
                 table[name] = column[b, t] if column.ndim == 2 else column[b, t, 0]
         for arm in [name for name in table if name.startswith("arm")] if self.names is not None else ():
@@ -193,6 +197,9 @@ def join(parts: Sequence[Episodes]) -> Episodes:
     for name, column in {name: column for p in parts for name, column in p.columns().items()}.items():
         long = column.ndim >= 2 and name != "means"
         known = [getattr(p, name) for p in parts]
+        if name == "ids":
+            known = widened(known)
+            column = next(c for c in known if c is not None)
         shapes = [(len(p), *((p.horizon, *column.shape[2:]) if long else column.shape[1:])) for p in parts]
         stacked = [nothing(s, column.dtype) if c is None else c for c, s in zip(known, shapes, strict=True)]
         columns[name] = np.concatenate([_pad(c, horizon) for c in stacked] if long else stacked)
@@ -205,6 +212,17 @@ def _pad(column: NDArray[Any], horizon: int) -> NDArray[Any]:
     if not missing:
         return column
     return np.concatenate([column, nothing((len(column), missing, *column.shape[2:]), column.dtype)], axis=1)
+
+
+def widened(columns: Sequence[NDArray[Any] | None]) -> list[Any]:
+    """Tokens of answers, filled up with -1 to one width: two models of a hybrid may write at different lengths."""
+    width = max(c.shape[-1] for c in columns if c is not None)
+    return [c if c is None else _wide(c, width) for c in columns]
+
+
+def _wide(column: NDArray[Any], width: int) -> NDArray[Any]:
+    more = [(0, 0)] * (column.ndim - 1) + [(0, width - column.shape[-1])]
+    return np.pad(column, more, constant_values=-1) if column.shape[-1] < width else column
 
 
 def nothing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -99,8 +99,12 @@ class Choice:
     """[R] number of answers that could not be read before this one was taken."""
     usage: Ints | None = None
     """[R, 3] tokens: fed to the model, reused from its cache, generated."""
+    refused: tuple[str, ...] | None = None
+    """[R] the answers that could not be read, as a JSON list; empty where there were none."""
     thought: tuple[str, ...] | None = None
-    """What was thought before the answer."""
+    """[R] what was thought before the answer."""
+    cut: Ints | None = None
+    """[R] 1 where a thought found no end and was closed by force, else 0."""
     dropped: Ints | None = None
     """[R, 2] demonstrations and past steps that the prompt left out, to keep its budget."""
 

@@ -20,8 +20,9 @@ from icrl.envs.types import Ints
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS steps (
     agent TEXT, episode INTEGER, t INTEGER, arm INTEGER NOT NULL, arm_2 INTEGER, reward REAL, gap REAL,
-    ended INTEGER NOT NULL, probs BLOB, mass REAL, mass_2 REAL, text TEXT, thought TEXT, failed INTEGER,
-    fed INTEGER, reused INTEGER, generated INTEGER, games_dropped INTEGER, steps_dropped INTEGER, ids BLOB,
+    ended INTEGER NOT NULL, probs BLOB, mass REAL, mass_2 REAL, text TEXT, refused TEXT, thought TEXT,
+    failed INTEGER, cut INTEGER, fed INTEGER, reused INTEGER, generated INTEGER, games_dropped INTEGER,
+    steps_dropped INTEGER, ids BLOB,
     PRIMARY KEY (agent, episode, t)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS episodes (
@@ -42,10 +43,12 @@ _WIDE = {
 }
 """Numbers that stand in several cells of a row."""
 _KINDS: dict[str, Any] = {
-    **{"mass": np.float64, "failed": np.int64, "usage": np.int64, "dropped": np.int64},
-    **{"text": np.str_, "thought": np.str_},
+    **{"mass": np.float64, "failed": np.int64, "cut": np.int64, "usage": np.int64, "dropped": np.int64},
+    **{"text": np.str_, "refused": np.str_, "thought": np.str_},
 }
 _BLOBS: dict[str, Any] = {"probs": np.float64, "ids": np.int64}
+_WHOLE: dict[str, Any] = {"arms": np.int64, "rewards": np.float64, "gap": np.float64, "probs": np.float64}
+"""What a row of `episodes` keeps of all its steps."""
 
 
 def of_step(agent: str, episodes: Ints, step: Step) -> dict[str, Sequence[Any]]:
@@ -70,16 +73,16 @@ def _said(name: str, said: Any) -> dict[str, Sequence[Any]]:
     return {name: said.tolist() if isinstance(said, np.ndarray) else said}
 
 
-def of_episodes(agent: str, played: Episodes) -> list[tuple[Any, ...]]:
-    """The rows of whole episodes."""
+def of_episodes(agent: str, played: Episodes) -> dict[str, Sequence[Any]]:
+    """The rows of whole episodes, by column."""
     over = np.zeros(len(played)) if played.terminated is None else played.terminated
-    ended = np.where(over, TERMINATED, TRUNCATED).tolist()
-    rows: list[tuple[Any, ...]] = []
-    for b, (episode, length) in enumerate(zip(played.episode.tolist(), played.lengths.tolist(), strict=True)):
-        columns = (played.arms, played.rewards, played.gap, played.probs)
-        blobs = (None if c is None else np.ascontiguousarray(c[b, :length]).tobytes() for c in columns)
-        rows.append((agent, episode, ended[b], *blobs))
-    return rows
+    cells: dict[str, Sequence[Any]] = {"agent": [agent] * len(played), "episode": played.episode.tolist()}
+    cells |= {"ended": np.where(over, TERMINATED, TRUNCATED).tolist()}
+    for name in _WHOLE:
+        if (column := getattr(played, name)) is not None:
+            steps = zip(column, played.lengths.tolist(), strict=True)
+            cells[name] = [np.ascontiguousarray(row[:length], _WHOLE[name]).tobytes() for row, length in steps]
+    return cells
 
 
 def from_steps(cells: Cells, row_of: Mapping[int, int], n_arms: int, slots: int) -> dict[str, Any]:
@@ -104,27 +107,21 @@ def from_steps(cells: Cells, row_of: Mapping[int, int], n_arms: int, slots: int)
     return columns
 
 
-def from_episodes(
-    rows: list[tuple[Any, ...]], row_of: Mapping[int, int], n_arms: int, slots: int
-) -> dict[str, NDArray[Any]]:
+def from_episodes(cells: Cells, row_of: Mapping[int, int], n_arms: int, slots: int) -> dict[str, NDArray[Any]]:
     """The same from rows of whole episodes."""
-    rows = sorted(rows, key=lambda row: row_of[row[1]])
-    lengths = np.array([len(row[4]) // 8 for row in rows])
+    rows, lengths = np.array([row_of[e] for e in cells["episode"]]), np.zeros(len(row_of), np.int64)
+    lengths[rows] = [len(blob) // 8 for blob in cells["rewards"]]
+    shape = (len(row_of), int(lengths.max(initial=0)))
+    row, t = np.nonzero(np.arange(shape[1]) < lengths[rows, None])
     pair = (slots,) if slots > 1 else ()
-    at = np.nonzero(np.arange(lengths.max(initial=0)) < lengths[:, None])
-    shape = (len(rows), int(lengths.max(initial=0)))
-    *blobs, probs = list(zip(*rows, strict=True))[3:]
-    arms, rewards, gap = (b"".join(column) for column in blobs)
-    columns = {
-        "arms": _filled((*shape, *pair), at, np.frombuffer(arms, np.int64).reshape(-1, *pair), np.int64),
-        "rewards": _filled(shape, at, np.frombuffer(rewards), np.float64),
-        "gap": _filled(shape, at, np.frombuffer(gap), np.float64),
-        "lengths": lengths,
-        "terminated": np.array([row[2] == TERMINATED for row in rows]),
-    }
-    if _some(probs):
-        flat = np.frombuffer(b"".join(probs)).reshape(-1, *pair, n_arms)
-        columns["probs"] = _filled((*shape, *pair, n_arms), at, flat, np.float64)
+    axes: dict[str, tuple[int, ...]] = {"arms": pair, "probs": (*pair, n_arms)}
+    columns = {"lengths": lengths, "terminated": np.zeros(len(row_of), np.bool_)}
+    columns["terminated"][rows] = np.array(cells["ended"]) == TERMINATED
+    for name, kind in _WHOLE.items():
+        if _some(cells[name]):
+            own = axes.get(name, ())
+            flat = np.frombuffer(b"".join(cells[name]), kind).reshape(-1, *own)
+            columns[name] = _filled((*shape, *own), (rows[row], t), flat, kind)
     return columns
 
 
@@ -154,5 +151,6 @@ def _unpacked(shape: tuple[int, ...], at: Any, blobs: Sequence[bytes | None], ki
     """The same for cells that are arrays, stored as bytes."""
     width = max(len(blob) for blob in blobs if blob is not None) // 8
     empty = nothing((width,), np.dtype(kind)).tobytes()
-    flat = np.frombuffer(b"".join(empty if blob is None else blob for blob in blobs), kind).reshape(-1, width)
+    whole = ((blob or b"") + empty[len(blob or b"") :] for blob in blobs)  # some may be shorter
+    flat = np.frombuffer(b"".join(whole), kind).reshape(-1, width)
     return _filled((*shape, width), at, flat, kind)

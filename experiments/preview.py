@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from icrl.agents import LLMAgent, Uniform, rollout
+from icrl.agents import RUCB, LLMAgent, Uniform, rollout
+from icrl.agents.base import AnyAgent
 from icrl.envs import Episodes
 from icrl.envs.types import Choice, Outcome
 from icrl.experiments.config import Experiment, served
-from icrl.models.base import Answer, Query, Tokens
-from icrl.prompts.lint import Lint, common, lint
+from icrl.models.base import Answer, Query
+from icrl.prompts.lint import Lint, Step, common, lint, prompts_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class _Unasked:
 
 
 def preview(experiment: Experiment, agent: str | None, step: int, episode: int = 0) -> Preview:
-    """The prompt that an agent's model would read after some steps of uniform play.
+    """The prompt that an agent's model would read after steps of uniform play (duels: of RUCB); see `prompts_of`.
 
     Args:
         experiment: Its task and agents.
@@ -58,27 +59,25 @@ def preview(experiment: Experiment, agent: str | None, step: int, episode: int =
     Raises:
         ValueError: There is no such agent or step, or the task cannot be told to it.
     """
-    name, player = served(experiment, agent)
-    task, tokenizer = experiment.build_task(), player.tokenizer()
-    talker = LLMAgent(_Unasked(tokenizer), player.prompt)
+    name, model = served(experiment, agent)
+    task, tokenizer = experiment.build_task(), model.tokenizer()
+    talker = LLMAgent(_Unasked(tokenizer), model.prompt)
     talker.check(task.public)
-    runs = rollout(Uniform(), task, episodes=[episode], seed=experiment.seed)
+    player: AnyAgent = Uniform() if task.public.slots == 1 else RUCB()
+    runs = rollout(player, task, episodes=[episode], seed=experiment.seed)
     if step >= runs.horizon:
         raise ValueError(f"step: the task has {runs.horizon} steps, so one of 0 to {runs.horizon - 1}, got {step}")
-    *_, before, now = [np.zeros(0, np.int32), *islice(_prompts(talker, runs), step + 1)]
+    talk = talker.start(runs.public, None, runs.episode, runs.seed)
+    *_, before, now = [np.zeros(0, np.int32), *islice(prompts_of(talk, _played(runs)), step + 1)]
     n = common(before, now) if step else 0
     again, new = (tokenizer.decode(ids) for ids in (now[:n], now[n:]))
-    checked = lint(player.prompt, task, tokenizer, seed=experiment.seed)
+    checked = lint(model.prompt, task, tokenizer, seed=experiment.seed)
     return Preview(name, again, new, len(now), n / len(now), checked)
 
 
-def _prompts(talker: LLMAgent, runs: Episodes) -> Iterator[Tokens]:
-    """What the model would read before each step of one episode."""
+def _played(runs: Episodes) -> Iterator[Step]:
+    """The steps of one episode."""
     row = np.zeros(1, np.int64)
-    talk = talker.start(runs.public, None, runs.episode, runs.seed)
     for t in range(runs.horizon):
-        view = runs.view(row, row + t)
-        talk, (ids,) = talk.asked(view)
-        yield ids.copy()
         outcome = Outcome(runs.rewards[row, t], row > 0, row > 0)
-        talk = talk.answered(view, Choice(runs.arms[row, t].reshape(1, -1)), outcome)
+        yield runs.view(row, row + t), Choice(runs.arms[row, t].reshape(1, -1)), outcome

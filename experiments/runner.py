@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from icrl.agents.base import AnyAgent
-from icrl.agents.check_policy import PolicyCheck
 from icrl.agents.record import collect, identity, record, seen
 from icrl.agents.rollout import batches, play
 from icrl.envs import Episodes
-from icrl.envs.types import AnyWorld, Ints, Names
-from icrl.experiments.budget import Budget, fed
+from icrl.envs.spec import placed
+from icrl.envs.types import AnyWorld, Ints, Names, Public
 from icrl.experiments.cells import SLOTS
-from icrl.experiments.config import Experiment
-from icrl.experiments.reading import Tell, check_mass, served
-from icrl.experiments.store import Store
-from icrl.models import Model
+from icrl.experiments.config import Experiment, Shared
+from icrl.experiments.mass import Tell, check_models, llms_in
+from icrl.experiments.players import models_in
+from icrl.experiments.prompting import Lessons
+from icrl.experiments.store import FILE, Store
+from icrl.experiments.tokens import Budget, fed
 
 Watch = Callable[[str, int, int], None]
 """Called with an agent's name, the environment steps just played or found, and the tokens fed to its model."""
@@ -49,8 +51,6 @@ class _Run:
     plan: Experiment
     budget: Budget
     watch: Watch
-    tell: Tell
-    looked: dict[str, PolicyCheck] = field(default_factory=dict)
 
 
 def run(
@@ -58,49 +58,78 @@ def run(
 ) -> dict[str, Episodes]:
     """Plays all agents of an experiment, skipping what the folder already holds.
 
-    Language models whose answers are read from their probabilities are looked at before their first step; see
-    `Experiment.min_mass`.
+    All language models that have not begun are looked at before anything is played; see `Experiment.min_mass`.
 
     Args:
         experiment: What to play.
         out: The run folder; made if it is not there.
         watch: Told of progress.
-        tell: Told, in a line, what was found of each model before it plays.
+        tell: Told, in a line, what was found of each model before anything is played.
 
     Returns:
         Episodes by agent, read from the store.
 
     Raises:
-        ValueError: An agent cannot play the task, its model gives too little probability to the labels, or the folder
-            belongs to another experiment or process.
+        ValueError: An agent cannot play the task, its model gives too little probability to the labels or writes too
+            much that cannot be read, or the folder belongs to another experiment or process.
         BudgetSpent: The experiment's `tokens` are spent. The folder keeps what was played.
     """
     task = experiment.build_task()
-    models: dict[str, Model] = {}
-    players = {name: experiment.build_agent(name, models) for name in experiment.agents}
-    for name, agent in players.items():
-        agent.check(task.public)
-        _recognisable(f"agents.{name}", agent)
-        if agent.block is None and task.public.slots > SLOTS:
-            raise ValueError(
-                f"agents.{name}: of agents that play no blocks a folder keeps at most {SLOTS} arms per step, the task "
-                f"asks for {task.public.slots}"
-            )
     _recognisable("task", task)
-    with Store.create(out, experiment.model_dump(mode="json"), versions(), identity(task)) as store:
-        for name, agent in players.items():
-            store.register(name, identity(agent), _facts(agent))
-        budget = Budget(store, experiment.tokens)
-        shared = _Run(store, task, experiment, budget, watch or (lambda *_: None), tell or (lambda _: None))
+    players = new = _players(experiment, task)
+    opened = partial(Store.create, out, experiment.model_dump(mode="json"), versions(), identity(task))
+    if (Path(out) / FILE).is_file():  # a new folder is not made, and so belongs to nobody, before models are looked at
+        with opened() as store:
+            new = _not_begun(store, players, experiment.tokens)
+    check_models(new, task, experiment.min_mass, tell or (lambda _: None))
+    with opened() as store:
+        _register(store, players)
+        shared = _Run(store, task, experiment, Budget(store, experiment.tokens), watch or (lambda *_: None))
         for name, agent in players.items():
             _play(shared, name, agent)
         all_of_them = np.arange(experiment.episodes)
         return {name: _stored(store, name, task, experiment.seed, all_of_them) for name in players}
 
 
+def _players(experiment: Experiment, task: AnyWorld) -> dict[str, AnyAgent]:
+    """The agents by name, all of which can play the task; what needs no weights is checked before any are loaded."""
+    shared, built = Shared(Lessons(task)), dict[str, AnyAgent]()
+    experiment.check_prompts(shared)
+    for name in sorted(experiment.agents, key=lambda name: any(models_in(experiment.agents[name], name))):
+        built[name] = experiment.build_agent(name, shared)
+        with placed(f"agents.{name}"):
+            _check(built[name], task.public)
+        _recognisable(f"agents.{name}", built[name])
+    return {name: built[name] for name in experiment.agents}
+
+
+def _check(agent: AnyAgent, public: Public) -> None:
+    """Raises ValueError for an agent that cannot play a task, or whose play cannot be stored."""
+    agent.check(public)
+    if agent.block is None and public.slots > SLOTS:
+        raise ValueError(
+            f"of agents that play no blocks a folder keeps at most {SLOTS} arms per step, the task asks for "
+            f"{public.slots}"
+        )
+
+
+def _register(store: Store, players: Mapping[str, AnyAgent]) -> None:
+    """Writes down what the agents are, or makes sure that they still are what they were."""
+    for name, agent in players.items():
+        store.register(name, identity(agent), _facts(agent))
+
+
+def _not_begun(store: Store, players: Mapping[str, AnyAgent], most: int | None) -> dict[str, AnyAgent]:
+    """Agents that are to begin now: none if the tokens of the folder are spent."""
+    _register(store, players)
+    if Budget(store, most).is_spent:
+        return {}
+    return {name: agent for name, agent in players.items() if not store.progress(name)}
+
+
 def _facts(agent: AnyAgent) -> dict[str, str]:
     """What is known of an agent's model, or of those inside it."""
-    return {key: value for llm in served(agent) for key, value in llm.model.facts.items()}
+    return {key: value for llm in llms_in(agent) for key, value in llm.model.facts.items()}
 
 
 def _recognisable(where: str, value: object) -> None:
@@ -122,9 +151,6 @@ def _play(shared: _Run, name: str, agent: AnyAgent) -> None:
         return
     at = np.array([begun.get(e, (0, False))[0] for e in wanted.tolist()])
     over = np.array([begun.get(e, (0, False))[1] for e in wanted.tolist()])
-    if not begun:
-        shared.budget.check(name)
-        check_mass(name, agent, shared.task, plan.min_mass, shared.tell, shared.looked)
     for length in np.unique(at[~over])[::-1]:
         for group in batches(wanted[~over & (at == length)], None, plan.batch, shared.task.public):
             _continue(shared, name, agent, group, int(length))

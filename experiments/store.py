@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from icrl.agents.record import Step
 from icrl.envs import Episodes
 from icrl.envs.types import Ints, Names
-from icrl.experiments.cells import SCHEMA, from_episodes, from_steps, of_episodes, of_step
+from icrl.experiments.cells import SCHEMA, Cells, from_episodes, from_steps, of_episodes, of_step
 
 FILE = "run.sqlite"
 _SCHEMA = """
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS agents (name TEXT PRIMARY KEY, identity TEXT NOT NULL, facts TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS names (agent TEXT, episode INTEGER, labels TEXT NOT NULL, PRIMARY KEY (agent, episode));
 """
-_FORMAT = 2
+_FORMAT = 3
 """Of the tables; raised whenever they change."""
 _FREE = ("batch", "min_mass", "tokens")
 """Keys of an experiment that may change between two runs into one folder."""
@@ -178,18 +178,17 @@ class Store:
 
     def add_step(self, agent: str, episodes: Ints, step: Step) -> None:
         """One lockstep step, in one transaction."""
-        cells = of_step(agent, episodes, step)
-        marks = ",".join("?" * len(cells))
-        self.db.execute("BEGIN")
-        self.db.executemany(
-            f"INSERT INTO steps ({','.join(cells)}) VALUES ({marks})", zip(*cells.values(), strict=True)
-        )
-        self.db.execute("COMMIT")
+        self._insert("steps", of_step(agent, episodes, step))
 
     def add_episodes(self, agent: str, played: Episodes) -> None:
         """Whole episodes, in one transaction."""
+        self._insert("episodes", of_episodes(agent, played))
+
+    def _insert(self, table: str, cells: Cells) -> None:
+        """Rows by column, in one transaction."""
+        into, marks = ",".join(cells), ",".join("?" * len(cells))
         self.db.execute("BEGIN")
-        self.db.executemany("INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?)", of_episodes(agent, played))
+        self.db.executemany(f"INSERT INTO {table} ({into}) VALUES ({marks})", zip(*cells.values(), strict=True))
         self.db.execute("COMMIT")
 
     def tokens(self) -> int:
@@ -213,13 +212,12 @@ class Store:
         Columns are [B, T], and with several slots arms and mass are [B, T, slots], probs [B, T, slots, K].
         """
         row_of = {e: b for b, e in enumerate(episodes.tolist())}
-        names, steps = self._among("steps", agent, episodes)
-        if steps:
-            return from_steps(dict(zip(names, zip(*steps, strict=True), strict=True)), row_of, n_arms, slots)
-        return from_episodes(self._among("episodes", agent, episodes)[1], row_of, n_arms, slots)
+        if steps := self._among("steps", agent, episodes):
+            return from_steps(steps, row_of, n_arms, slots)
+        return from_episodes(self._among("episodes", agent, episodes), row_of, n_arms, slots)
 
-    def _among(self, table: str, agent: str, episodes: Ints) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """The names of a table's columns, and its rows of these episodes in the order of its key."""
+    def _among(self, table: str, agent: str, episodes: Ints) -> dict[str, tuple[Any, ...]]:
+        """The columns of a table's rows of these episodes, in the order of its key; nothing if there are no rows."""
         query = f"SELECT * FROM {table} WHERE agent = ? AND episode IN (SELECT value FROM json_each(?))"
         found = self.db.execute(query, (agent, json.dumps(episodes.tolist())))
-        return [name for name, *_ in found.description], found.fetchall()
+        return dict(zip((name for name, *_ in found.description), zip(*found.fetchall(), strict=True), strict=False))

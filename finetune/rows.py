@@ -41,10 +41,7 @@ def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: i
         teacher: [T] the teacher's arm at each step of this history, -1 for none; a log needs the one at step `steps`.
         steps: How many steps are shown.
     """
-    if not isinstance(writer.prompt.past, Raw) or writer.asks or writer.shows or writer.prompt.games:
-        raise ValueError(
-            "prompt: a row holds a raw history, without hints and demonstrations, of a task that shows nothing"
-        )
+    _plain(writer, Raw)
     names = _names(episodes)[b]
     ids = [writer.head(names)]
     labels = [np.full_like(ids[0], IGNORE)]
@@ -62,6 +59,17 @@ def stem_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, steps: i
     return Row(np.concatenate(ids), np.concatenate(labels), _choices(writer, names))
 
 
+def _plain(writer: Writer, history: type[Raw] | type[Summary]) -> None:
+    """Raises ValueError for prompts whose rows would not be what is read in play."""
+    prompt, public = writer.prompt, writer.public
+    plain = isinstance(prompt.past, history) and not (writer.asks or writer.shows or prompt.games or prompt.hints)
+    if not plain or prompt.thinks or prompt.shares or prompt.budget or public.trials > 1 or public.slots > 1:
+        raise ValueError(
+            f"prompt: a row holds a {history.model_fields['kind'].default} history without hints, demonstrations, "
+            "thoughts, distributions and budgets, of a task that shows nothing, has one game, and asks for one arm"
+        )
+
+
 def _teach(writer: Writer, pieces: Sequence[Tokens], labels: Sequence[Tokens], wanted: str) -> None:
     """The teacher's answer instead of the player's, as far as one token tells it; and an answer has to end."""
     if len(labels[0]):  # a free answer may be empty
@@ -72,6 +80,7 @@ def summary_row(writer: Writer, episodes: Episodes, b: int, teacher: Ints, t: in
     """The decision after `t` steps, from a summary of them."""
     names = _names(episodes)[b]
     arms, rewards = episodes.arms[b, :t], episodes.rewards[b, :t]
+    _plain(writer, Summary)
     history = writer.prompt.past
     assert isinstance(history, Summary)
     totals = Totals.of(arms, rewards, len(names), history.last)

@@ -37,7 +37,10 @@ _COLUMNS = {
     "suffix_failure": "suffix\nfailure",
     "best_fraction": "best\narm",
     "mass": "label\nmass",
+    "invalid": "unread",
 }
+_RARE = ("mass", "invalid")
+"""Columns that are shown only if some agent has more than nothing in them."""
 
 
 class Meter:
@@ -79,8 +82,9 @@ def run(
       ucb: {type: UCB, c: 1.0}
       thompson: ThompsonSampling[/dim]
 
-    Before a model plays, its label mass is measured in a few prompts: how probable it finds the labels among all
-    that it could write. Below min_mass (0.9, if the file does not say) the run stops; with 0 it never does.
+    Before anything is played, each model is looked at in a few prompts: how probable it finds the labels among all
+    that it could write (its label mass), or how many of its written answers can be read. Below min_mass (0.9, if the
+    file does not say) the run stops; with 0 it never does.
 
     A run stops between two steps, with exit code 3, once models have read and written as many tokens in its folder as
     the file allows (tokens; any number, if it does not say). Raise it, and the same command continues.
@@ -114,12 +118,13 @@ def run(
         box=SIMPLE_HEAD,
         collapse_padding=True,
     )
+    keys = [key for key in _COLUMNS if key not in _RARE or (table[key] > 0).any()]
     shown.add_column("agent")
-    for heading in _COLUMNS.values():
-        shown.add_column(heading, justify="right", no_wrap=True)
+    for key in keys:
+        shown.add_column(_COLUMNS[key], justify="right", no_wrap=True)
     for name, row in table.iterrows():
         interval = f"{row['regret']:.2f} [{row['regret_low']:.2f}, {row['regret_high']:.2f}]"
-        cells = [interval] + [_cell(float(row[key]), key) for key in list(_COLUMNS)[1:]]
+        cells = [interval] + [_cell(float(row[key]), key) for key in keys[1:]]
         shown.add_row(escape(str(name)), *cells)
     console.print(shown)
     first, folder = escape(str(table.index[0])), escape(str(out))

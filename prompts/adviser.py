@@ -24,8 +24,8 @@ class Adviser(Protocol[S]):
 
         `value`: what an arm is believed to pay; `count`: how often it was pulled, or how much of that is remembered;
         `bonus`: what is added for being uncertain, negative for pessimists; `low` and `high`: where the value lies with
-        90 % posterior probability; `best`: the posterior probability of being the best arm. An algorithm gives those
-        that it has, `value` and `count` always.
+        90 % posterior probability; `best`: the posterior probability of being the best arm; `rank`: what it orders
+        arms by, if that is not value plus bonus. An algorithm gives those that it has, `value` and `count` always.
         """
         ...
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from icrl.envs.types import View
+from icrl.envs.types import Public, View
+from icrl.prompts.demonstrations import NEXT, OWN
 from icrl.prompts.games import game
 from icrl.prompts.hints import lines
-from icrl.prompts.history import Summary, Trials, Window
+from icrl.prompts.history import History, Summary, Trials, Window
 from icrl.prompts.instructions import instructions
 from icrl.prompts.writer import Pulled, Seen, Writer
 
 JOINTS = 4
 """Tokens that texts may have more when they are encoded apart."""
+PULLS = 10**6
+"""What a summary of a task without a horizon may have to count: a number ten times as high has one digit more."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,16 @@ class Bounds:
         return None if self.body is None else self.least + self.games + self.body
 
 
+@lru_cache(maxsize=32)
 def bounds(writer: Writer) -> Bounds:
-    """Bounds that hold whatever is drawn: of labels, arms, rewards, contexts and hints."""
+    """Bounds that hold whatever is drawn: of labels, arms, rewards, contexts and hints. Worked out once per writer."""
     prompt, public = writer.prompt, writer.public
     widest = sorted(prompt.words, key=lambda word: len(writer.encode(word)))[-public.n_arms :]
     seen = _seen(writer, widest)
     tail = len(writer.tail(seen, _hint(writer, widest)))
-    head = len(writer.head(widest))
-    games = _games(writer, widest)
-    return Bounds(head, games, _body(writer, widest, seen), tail, writer.thought + writer.answer + 1)
+    body = _body(writer, widest[-1], seen)
+    answer = writer.thought_limit + writer.answer_limit + 1
+    return Bounds(len(writer.head(widest)), _games(writer, widest), body, tail, answer)
 
 
 def longest(writer: Writer) -> int:
@@ -80,34 +86,58 @@ def _wide(writer: Writer) -> float:
     return max(99.99, 40 * (writer.public.noise_sd or 0.0))
 
 
-def _body(writer: Writer, widest: Sequence[str], seen: Seen) -> int | None:
-    """Most tokens of the past."""
-    history, public, wide = writer.prompt.past, writer.public, _wide(writer)
-    pays = (0.0, 1.0) if public.reward == "bernoulli" else (-wide, wide)
-    length = public.game
+def _body(writer: Writer, widest: str, seen: Seen) -> int | None:
+    """Most tokens of the past; `widest` is the longest label."""
+    history = writer.prompt.past
     if isinstance(history, Summary):
-        steps = public.horizon or 10**6
-        worst = min(pays, key=lambda x: -len(writer.reward(x)))
-        last = [worst] * min(history.last, steps)
-        tried = writer.summary(widest[-1], max(steps, 1), -wide, wide, last)
-        untried = writer.summary(widest[-1], 0, 0.0, 0.0, [])
-        return public.n_arms * max(sum(map(len, line)) for line in (tried, untried))
-    shown = public.horizon
+        return _summary(writer, history, widest)
+    steps = _shown(history, writer.public)
+    return None if steps is None else _steps(writer, steps, widest, seen)
+
+
+def _summary(writer: Writer, history: Summary, widest: str) -> int:
+    """Most tokens of a line for each arm."""
+    pulls, wide = writer.public.horizon or PULLS, _wide(writer)
+    worst = max(_pays(writer), key=lambda paid: len(writer.reward(paid)))
+    tried = writer.summaries([widest], [(pulls, -wide, wide, [worst] * min(history.last, pulls))])
+    untried = writer.summaries([widest], [(0, 0.0, 0.0, [])])
+    return writer.public.n_arms * max(sum(map(len, line)) for line in (tried, untried))
+
+
+def _shown(history: History, public: Public) -> int | None:
+    """Most steps that are shown at once; None: without end."""
+    most = public.horizon
     if isinstance(history, Window):
-        shown = min(shown or np.inf, history.first + history.last)  # type: ignore[assignment]
-    if isinstance(history, Trials) and length is not None:
-        shown = min(public.horizon or 0, (1 + history.past) * length)
-    if shown is None:
-        return None
-    answer = writer.answer + (writer.thought if writer.keeps else 0)
-    chosen: list[Pulled | None] = [(widest[-1],) * public.slots, *([] if writer.prompt.scored else [None])]
-    last_of_game = (False, True) if public.trials > 1 else (False,)
-    told = {
-        over: max(sum(map(len, writer.step(writer.encode(""), c, x, seen, over))) for c in chosen for x in pays)
-        for over in last_of_game
-    }
-    ends = 0 if length is None or public.trials == 1 else -(-int(shown) // length)
-    return int(shown) * (told[False] + (answer if writer.turns else 0)) + ends * (told.get(True, 0) - told[False])
+        window = history.first + history.last
+        return window if most is None else min(most, window)
+    if isinstance(history, Trials) and most is not None:
+        return min(most, (1 + history.past) * (most // public.trials))
+    return most
+
+
+def _steps(writer: Writer, count: int, widest: str, seen: Seen) -> int:
+    """Most tokens of so many steps; those that end a game have more."""
+    public, answer = writer.public, 0
+    if writer.turns:
+        answer = writer.answer_limit + (writer.thought_limit if writer.keeps else len(writer.unthought))
+    steps = count * (answer + _step(writer, widest, seen, over=False))
+    if public.game is None or public.trials == 1:
+        return steps
+    more = _step(writer, widest, seen, over=True) - _step(writer, widest, seen, over=False)
+    return steps + math.ceil(count / public.game) * more
+
+
+def _step(writer: Writer, widest: str, seen: Seen, over: bool) -> int:
+    """Most tokens of a step without its answer; written answers may be lost."""
+    chosen: list[Pulled | None] = [(widest,) * writer.public.slots, *([] if writer.prompt.scored else [None])]
+    told = (writer.step(writer.encode(""), c, paid, seen, over) for c in chosen for paid in _pays(writer))
+    return max(sum(map(len, pieces)) for pieces in told)
+
+
+def _pays(writer: Writer) -> tuple[float, float]:
+    """The rewards that may be longest."""
+    wide = _wide(writer)
+    return (0.0, 1.0) if writer.public.reward == "bernoulli" else (-wide, wide)
 
 
 def _hint(writer: Writer, widest: Sequence[str]) -> list[str]:
@@ -126,6 +156,7 @@ def _games(writer: Writer, names: Sequence[str]) -> int:
     widest = [names[-1]] * len(names)
     pool = ((part, b) for part in shown.parts for b in range(len(part)))
     most = max(sum(map(len, game(writer, *which, widest))) for which in pool)
+    most += max(len(writer.encode(end)) for end in (NEXT, OWN)) if writer.turns else 0
     told = instructions(writer.prompt, writer.public, shown.count)[0], instructions(writer.prompt, writer.public)[0]
     return shown.count * most + len(writer.encode(told[0])) - len(writer.encode(told[1])) + JOINTS
 

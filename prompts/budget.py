@@ -7,22 +7,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from icrl.envs.types import Bools, Ints
-from icrl.prompts.bounds import Bounds
+from icrl.prompts.bounds import bounds
 from icrl.prompts.pieces import Tokens
 from icrl.prompts.writer import Writer
 
 
-def fitting(
-    writer: Writer, bounds: Bounds, names: Sequence[str], games: Sequence[Sequence[Tokens]]
-) -> Sequence[Sequence[Tokens]]:
+def fitting(writer: Writer, names: Sequence[str], games: Sequence[Sequence[Tokens]]) -> Sequence[Sequence[Tokens]]:
     """The first demonstrations that leave room for the longest history, or for half of the budget if it has no end."""
-    budget = writer.prompt.budget
-    if budget is None:
+    if (budget := writer.prompt.budget) is None:
         return games
-    past = budget // 2 if bounds.body is None else bounds.body
-    room = budget - bounds.tail - bounds.answer - past
+    known = bounds(writer)
+    room = budget - known.tail - known.answer - (budget // 2 if known.body is None else known.body)
     counts = range(len(games), 0, -1)
     return next((games[:n] for n in counts if len(writer.head(names, games[:n])) <= room), ())
+
+
+def left(writer: Writer, heads: Sequence[Tokens]) -> Ints | None:
+    """[R] tokens that a budget leaves for steps, behind these heads; None without a budget."""
+    if (budget := writer.prompt.budget) is None:
+        return None
+    known = bounds(writer)
+    return budget - known.tail - known.answer - np.array([len(head) for head in heads])
 
 
 def advanced(cut: int, sizes: Ints, room: int) -> int:

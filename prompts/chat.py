@@ -16,6 +16,8 @@ _MARKS = ("«s»", "«u0»", "«a0»", "«u1»", "«a1»", "«u2»")
 _INNER, _LAST = "«t»", "«a2»"
 _PINNED = datetime(2026, 1, 1)
 _THINK, _THOUGHT = "<think>", "</think>"
+_UNSHOWN = (("<|channel>thought\n", "\n<channel|>"),)
+"""Channels of models whose templates know them, but show no thought before an answer (Gemma 4)."""
 _CUE = "\nAnswer:\n"
 _PINS: dict[str, Any] = {"strftime_now": _PINNED.strftime, "date_string": _PINNED.strftime("%d %b %Y")}
 
@@ -41,6 +43,8 @@ class Chat:
     """Between the system text and the first message of the user."""
     answer: str
     """Between a message of the user and the model's answer."""
+    past: str
+    """The same before answers of the past, where the model thinks: some templates show those without any thought."""
     after: str
     """Between an answer and the next message of the user; it begins with what ends an answer."""
     thinking: tuple[str, str]
@@ -63,7 +67,9 @@ class Chat:
         """
         if not tokenizer.chat_template:
             plain = ("\nThought: ", "\nAnswer: ")
-            return cls(tokenizer.bos_token or "", "\n\n", plain[1], "\n", plain, channel=False, template=False)
+            return cls(
+                tokenizer.bos_token or "", "\n\n", plain[1], plain[1], "\n", plain, channel=False, template=False
+            )
         try:
             return cls._split(*_render(tokenizer, True, thinks), _channel(tokenizer))
         except Exception as error:  # templates raise what they like: a role they do not have, mostly
@@ -86,7 +92,8 @@ class Chat:
             answer = past
         if _THINK in answer and _THOUGHT not in answer:
             answer += f"\n{_THOUGHT}\n\n"
-        return cls(text[: at[0]], opened, answer, after, channel or (answer, _CUE), channel is not None, template=True)
+        thinking = channel or (answer, _CUE)
+        return cls(text[: at[0]], opened, answer, past, after, thinking, channel is not None, template=True)
 
 
 def _channel(tokenizer: ChatTokenizer) -> tuple[str, str] | None:
@@ -101,7 +108,10 @@ def _channel(tokenizer: ChatTokenizer) -> tuple[str, str] | None:
     before, found, closing = text.partition(_MARKS[1])[2].partition(_LAST)[0].partition(_INNER)
     if found:
         return before, closing
-    return (prompted, f"\n{_THOUGHT}\n\n") if prompted.rstrip().endswith(_THINK) else None
+    if prompted.rstrip().endswith(_THINK):
+        return prompted, f"\n{_THOUGHT}\n\n"
+    known = (marks for marks in _UNSHOWN if all(mark.strip() in str(tokenizer.chat_template) for mark in marks))
+    return next(((prompted + opening, closing) for opening, closing in known), None)
 
 
 def _render(tokenizer: ChatTokenizer, system: bool, thinks: bool) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -16,8 +17,9 @@ from icrl.envs.tape import Stream
 from icrl.envs.types import Floats, Ints, Public
 
 NEXT = "This game is over. What was good in it may be bad in the next one.\n"
+OWN = "This game is over, and your own begins. What was good in it may be bad in yours.\n"
 EXAMPLE = "An example of another player's {tries}:\n"
-LAST = "Its last choice: "
+LAST = "Their last choice: "
 SAME = ("n_arms", "reward", "slots", "context_dim", "per_arm", "variable")
 """What a demonstration and a task must have in common."""
 
@@ -41,7 +43,8 @@ class Demonstrations:
         episodes: Whole episodes of a teacher, or of several tasks.
         count: How many are shown before each game.
         choose: `random`, drawn for each game (keyed by seed and episode); `regret`, those with the lowest
-            pseudo-regret; `similar`, drawn from the tasks whose horizon and noise are nearest to the game's.
+            pseudo-regret per step, or simple regret where only the last choice counts; `similar`, drawn from the tasks
+            whose horizon and noise are nearest to the game's.
     """
 
     episodes: Annotated[tuple[Episodes, ...] | Episodes, BeforeValidator(_pool)]
@@ -68,9 +71,13 @@ class Demonstrations:
             for name in SAME:
                 if (theirs := getattr(part.public, name)) != (ours := getattr(public, name)):
                     raise ValueError(f"demonstrations: the task has {name} {ours}, an episode of the teacher {theirs}")
-        if (known := sum(map(len, self.parts))) <= self.count:
+            if (part.lengths == 0).any():
+                raise ValueError(f"demonstrations: episode {part.episode[part.lengths == 0][0]} has no steps")
+        copies = Counter((part.seed, e) for part in self.parts for e in part.episode.tolist())
+        if (known := sum(copies.values())) - max(copies.values()) < self.count:
             raise ValueError(
-                f"demonstrations: from {known} episodes {self.count} cannot be chosen for every game; give more"
+                f"demonstrations: from {known} episodes {self.count} cannot be chosen for every game, none of which is "
+                "shown itself; give more"
             )
 
     def picked(self, public: Public, episodes: Ints, seed: int) -> list[list[tuple[Episodes, int]]]:
@@ -86,8 +93,7 @@ class Demonstrations:
         if self.choose == "random":
             return luck
         if self.choose == "regret":
-            regret = np.array([np.nansum(part.gap[b]) for part, b in pool])
-            return np.broadcast_to(regret, luck.shape)
+            return np.broadcast_to(np.concatenate([_regret(part) for part in self.parts]), luck.shape)
         far = [_distance(part.public, public) for part, _ in pool]
         return luck + np.unique(far, return_inverse=True)[1]
 
@@ -95,6 +101,15 @@ class Demonstrations:
 def as_demonstrations(given: Any) -> Any:
     """Episodes instead of one demonstration drawn from them."""
     return Demonstrations(given) if isinstance(given, Episodes) else given
+
+
+def _regret(part: Episodes) -> Floats:
+    """[B] regret per step; forfeited steps cost as much as the worst one that is known."""
+    played = np.arange(part.horizon) < part.lengths[:, None]
+    gap = np.where(played, np.where(np.isnan(part.gap), np.nanmax(part.gap, initial=0.0), part.gap), 0.0)
+    if part.public.kind == "best-arm":
+        return np.asarray(gap[np.arange(len(part)), part.lengths - 1])
+    return np.asarray(gap.sum(axis=1) / part.lengths)
 
 
 def _distance(a: Public, b: Public) -> float:

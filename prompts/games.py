@@ -8,7 +8,7 @@ import numpy as np
 
 from icrl.envs.episodes import Episodes
 from icrl.envs.types import View
-from icrl.prompts.demonstrations import EXAMPLE, LAST, NEXT
+from icrl.prompts.demonstrations import EXAMPLE, LAST
 from icrl.prompts.history import Summary
 from icrl.prompts.pieces import Tokens
 from icrl.prompts.summary import Totals
@@ -26,9 +26,7 @@ def game(writer: Writer, episodes: Episodes, b: int, names: Sequence[str]) -> li
         chosen = pulled(names, pair)
         step = (_answer(writer, episodes, b, i, chosen, names), chosen, rewards[i], seen[i])
         pieces += writer.last(*step) if i + 1 == t else writer.step(*step, public.ends_game(i))
-    if not writer.turns:
-        return [writer.encode(writer.prompt.story.told(EXAMPLE)), *pieces]
-    return [writer.encode(writer.opening), *pieces, writer.encode(NEXT)]
+    return [writer.encode(writer.opening if writer.turns else writer.prompt.story.told(EXAMPLE)), *pieces]
 
 
 def _views(episodes: Episodes, b: int, t: int) -> View:
@@ -40,7 +38,9 @@ def _answer(writer: Writer, episodes: Episodes, b: int, t: int, chosen: Pulled |
     """The labels, or the probabilities where those are asked for: all on what was pulled, if they are unknown."""
     if chosen is None or not writer.prompt.shares:
         return writer.said(chosen)
-    shares = np.eye(len(names))[episodes.arms[b, t]] if episodes.probs is None else episodes.probs[b, t]
+    shares = np.eye(len(names))[episodes.arms[b, t]]
+    if episodes.probs is not None and not np.isnan(episodes.probs[b, t]).any():
+        shares = episodes.probs[b, t]
     lines = (text for name, p in zip(names, shares.tolist(), strict=True) for text in (name, f": {p:.2f}", "\n"))
     return np.concatenate([writer.said(()), *[writer.encode(text) for text in lines][:-1]])
 

@@ -19,11 +19,11 @@ from icrl.prompts.adviser import AnyAdviser
 from icrl.prompts.scenario import Scenario
 
 TITLE = "An algorithm's notes on each {unit}:\n"
-UNTRIED = "not tried yet"
+UNKNOWN = "nothing known yet"
 NUMBERS = {"value": "value {value}", "bonus": "bonus {bonus}", "best": "best with probability {best}"}
 INTERVAL = "between {low} and {high}"
-ARM = "It would {act} "
-RANKING = "From best to worst: "
+ARM = "The algorithm would {act} "
+RANKING = "The algorithm's order, from best to worst: "
 
 Advice = Mapping[str, Sequence[float]]
 Part = Literal["numbers", "arm", "ranking"]
@@ -46,8 +46,8 @@ class Hints:
         adviser: Any of `icrl.agents.ALGORITHMS`, or anything with the methods of `icrl.prompts.Adviser`.
         show: `numbers` (of each arm: value and bonus, or the 90 % interval, as the algorithm has them), `arm` (the one
             that it would choose), `ranking` (the order of the arms).
-        control: `permuted`: the notes of the arms are exchanged at random; `random`: the notes are drawn at random,
-            between the lowest and the highest number that there is. Both are keyed by seed, episode and time.
+        control: `permuted`: the notes of the arms are exchanged at random; `random`: the algorithm sees a random
+            player, to whose arms the rewards are credited. Both are keyed by seed, episode and time.
         decimals: Digits behind the point.
     """
 
@@ -65,36 +65,27 @@ def as_hints(given: Any) -> Any:
 def controlled(
     hints: Hints, numbers: Mapping[str, Floats], arm: Ints, view: View, seed: int
 ) -> tuple[dict[str, Floats], Ints]:
-    """What is told: the numbers [R, K] and the arms [R, slots] of the algorithm, or those of a control."""
+    """What is told: the numbers [R, K] and the arms [R, slots] of the algorithm, or the same exchanged among arms."""
     found = {name: np.asarray(cells, np.float64) for name, cells in numbers.items()}
-    if hints.control == "none":
+    if hints.control != "permuted":
         return found, arm
+    k, rows = view.legal.shape[1], np.arange(len(arm))[:, None]
+    there = np.argsort(np.where(view.legal, np.arange(k), k + 1.0), axis=1)
+    source = drawn(view, seed)
+    mixed = {name: _moved(cells, rows, there, source) for name, cells in found.items()}
+    return mixed, np.take_along_axis(there, (source[:, None] == arm[:, :, None]).argmax(axis=2), axis=1)
+
+
+def drawn(view: View, seed: int) -> Ints:
+    """[R, K] the arms of each row in a random order, keyed by seed, episode and time; those not there come last."""
     keys = tape.key(seed, Stream.HINT, view.episode[:, None], view.t[:, None], np.arange(view.legal.shape[1]))
-    luck = np.where(view.legal, tape.uniform(keys), 2.0)  # arms that are not there come last
-    if hints.control == "permuted":
-        there = np.argsort(np.where(view.legal, np.arange(luck.shape[1]), luck.shape[1] + 1.0), axis=1)
-        source = np.argsort(luck, axis=1)
-        rows = np.arange(len(arm))[:, None]
-        mixed = {name: _moved(cells, rows, there, source) for name, cells in found.items()}
-        return mixed, np.take_along_axis(there, (source[:, None] == arm[:, :, None]).argmax(axis=2), axis=1)
-    numbers = {name: _drawn(cells, luck, i) for i, (name, cells) in enumerate(found.items())}
-    return numbers, luck.argsort(axis=1)[:, : arm.shape[1]]
+    return np.where(view.legal, tape.uniform(keys), 2.0).argsort(axis=1)
 
 
 def _moved(cells: Floats, rows: Ints, there: Ints, source: Ints) -> Floats:
     moved = np.empty_like(cells)
     moved[rows, there] = cells[rows, source]
     return moved
-
-
-def _drawn(cells: Floats, luck: Floats, i: int) -> Floats:
-    """Numbers between the lowest and the highest of each row; where there is none, between 0 and 1."""
-    known = np.isfinite(cells)
-    low = np.where(known, cells, np.inf).min(axis=1, keepdims=True)
-    high = np.where(known, cells, -np.inf).max(axis=1, keepdims=True)
-    none = ~known.any(axis=1, keepdims=True)
-    low, high = np.where(none, 0.0, low), np.where(none, 1.0, high)
-    return low + (high - low) * ((luck % 1 + 0.382 * i) % 1)
 
 
 def lines(
@@ -115,7 +106,7 @@ def lines(
         found += [story.told(TITLE)]
         found += [text for k in there for text in (names[k], f": {_notes(hints, numbers, k)}\n")]
     if "ranking" in hints.show:
-        order = sorted(there, key=lambda k: -_index(numbers, k))
+        order = sorted(there, key=lambda k: (k not in arms, -_rank(numbers, k)))
         found += [RANKING, *[text for k in order for text in (names[k], ", ")][:-1], "\n"]
     if "arm" in hints.show:
         found += [story.told(ARM), *[text for k in arms for text in (names[k], ", ")][:-1], ".\n"]
@@ -128,10 +119,12 @@ def _notes(hints: Hints, numbers: Advice, k: int) -> str:
     said = [template.format(**known) for name, template in NUMBERS.items() if name in known]
     if {"low", "high"} <= known.keys():
         said.insert(1, INTERVAL.format(**known))
-    return ", ".join(said) if "value" in known else UNTRIED
+    return ", ".join(said) if "value" in known else UNKNOWN
 
 
-def _index(numbers: Advice, k: int) -> float:
-    """What arms are ranked by: value plus bonus; arms without a value come first."""
+def _rank(numbers: Advice, k: int) -> float:
+    """What arms are ordered by, behind those chosen: `rank`, else value plus bonus; arms without a value come first."""
+    if "rank" in numbers:
+        return float(numbers["rank"][k])
     value, bonus = numbers["value"][k], numbers["bonus"][k] if "bonus" in numbers else 0.0
     return float(np.inf if np.isnan(value) else value + (0.0 if np.isnan(bonus) else bonus))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from icrl.envs.types import Public, RewardFamily
+from icrl.prompts.history import Trials, Window
 from icrl.prompts.prompt import Prompt
 
 REWARDS: dict[RewardFamily, str] = {
-    "bernoulli": "A reward is 0 or 1.",
+    "bernoulli": "A reward is {no} or {yes}.",
     "gaussian": "A reward is a number and may be negative.",
 }
-IN_WORDS = "A reward is yes or no."
+IN_WORDS = "A reward is {yes} or {no}."
 OF_DUELS = "The reward is {yes} if the one named first is preferred, and {no} if it is the other."
 _MEAN = "Each {unit} has its own mean reward, which never changes and which you do not know."
 RULES = {
@@ -20,6 +21,9 @@ RULES = {
     "change and that you do not know.",
     "dueling": "How often one {unit} is preferred to another never changes, and you do not know it.",
 }
+ALWAYS = "which never changes"
+IN_A_GAME = "which stays the same during a game"
+WHEN = "You want the highest total reward over many {tries}, so learn when which {unit} is best."
 NAME_THE_BEST = "Only your last choice counts: it has to be the best {unit}, so learn which one that is before."
 PREFERRED = "You want to name the {units} that are preferred to others, so learn which they are while you choose."
 ADVICE = (
@@ -35,7 +39,16 @@ HORIZON_OF_TRIALS = " There are {horizon} {tries} in each game."
 COME_AND_GO = " Not all {units} are there every time: you are told which are."
 TRIALS = " You play {trials} games, one after the other; what is good in one may be bad in the next."
 GAMES = " First you see {count} of another player's games, as examples; what was good there may be bad here."
-HINTED = " Before each choice you see notes of an algorithm that has seen the same rewards."
+HINTED = " Before each choice you see notes of an algorithm that has seen all your rewards so far."
+SHOWN = {
+    "raw": "",
+    "summary": "",
+    "window": " Of the past you see the last {last} {tries}.",
+    "sink": " Of the past you see the first {first} and the last {last} {tries}.",
+    "positive": " Of the past you see only the {tries} that paid.",
+    "stochastic": " Of the past you see only some {tries}, drawn at random.",
+    "trials": " Of the past you see this game, and {past} before it.",
+}
 _NAME = "the name of one {unit}"
 _PAIR = "the names of two {units}, as in `name, name`,"
 _SHARES = "the probability with which you {act} each {unit}, one per line, as in `name: 0.25`. They must sum to 1."
@@ -47,7 +60,7 @@ ANSWERS = {
     "distribution": f"Answer with {_SHARES}",
     "thought-distribution": f"{_THINK}{_SHARES}",
 }
-SENTENCES = (*REWARDS.values(), *RULES.values(), *ANSWERS.values())
+SENTENCES = (*REWARDS.values(), *RULES.values(), *ANSWERS.values(), *SHOWN.values())
 
 
 def refuses(public: Public) -> str | None:
@@ -69,9 +82,9 @@ def instructions(prompt: Prompt, public: Public, games: int = 0, channel: bool =
     story = prompt.story
     shown = {
         "{setting}": story.duel if public.kind == "dueling" else story.setting,
-        "{rule}": RULES[public.kind],
+        "{rule}": _rule(public),
         "{rewards}": _rewards(prompt, public),
-        "{goal}": {"best-arm": NAME_THE_BEST, "dueling": PREFERRED}.get(public.kind, story.goal),
+        "{goal}": {"best-arm": NAME_THE_BEST, "dueling": PREFERRED, "contextual": WHEN}.get(public.kind, story.goal),
         "{advice}": _advice(prompt, public, games),
         "{horizon}": _horizon(prompt, public),
         "{answer}": _answer(prompt, public, channel),
@@ -86,12 +99,29 @@ def instructions(prompt: Prompt, public: Public, games: int = 0, channel: bool =
     return (f"{prompt.system}\n\n" if prompt.system else "") + before, after
 
 
+def _rule(public: Public) -> str:
+    """What an arm is worth, and for how long."""
+    rule = RULES[public.kind]
+    return rule if public.trials == 1 else rule.replace(ALWAYS, IN_A_GAME)
+
+
 def _rewards(prompt: Prompt, public: Public) -> str:
     """What a reward is."""
     words = prompt.past.rewards == "words"
-    if public.kind == "dueling":
-        return OF_DUELS.replace("{yes}", "yes" if words else "1").replace("{no}", "no" if words else "0")
-    return IN_WORDS if words else REWARDS[public.reward]
+    no, yes = ("no", "yes") if words else (number(x, public, prompt.past.decimals) for x in (0.0, 1.0))
+    text = OF_DUELS if public.kind == "dueling" else IN_WORDS if words else REWARDS[public.reward]
+    return text.replace("{yes}", yes).replace("{no}", no)
+
+
+def _history(prompt: Prompt, public: Public) -> str:
+    """What of the past is shown, where it is not all."""
+    past = prompt.past
+    if isinstance(past, Trials) and public.trials == 1:
+        return ""
+    text = SHOWN["sink" if isinstance(past, Window) and past.first else past.kind]
+    for field in ("first", "last", "past"):
+        text = text.replace(f"{{{field}}}", str(getattr(past, field, "")))
+    return text
 
 
 def _advice(prompt: Prompt, public: Public, games: int) -> str:
@@ -101,8 +131,10 @@ def _advice(prompt: Prompt, public: Public, games: int) -> str:
         said = ADVICE_OF_DUELS if public.kind == "dueling" else ADVICE
     said += COME_AND_GO if public.variable else ""
     said += TRIALS if public.trials > 1 else ""
+    said += _history(prompt, public)
     if games:
-        said += GAMES.replace("{count}", "one" if games == 1 else str(games))
+        shown = games * public.trials
+        said += GAMES.replace("{count}", "one" if shown == 1 else str(shown))
     return said + (HINTED if prompt.hints is not None else "")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ import numpy as np
 from icrl.envs import tape
 from icrl.envs.tape import Stream
 from icrl.envs.types import AnyWorld, Choice, Floats, Ints, Outcome, View
+from icrl.prompts.bounds import longest
 from icrl.prompts.chat import Chat
 from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
 from icrl.prompts.talk import Talk
 from icrl.prompts.writer import Writer
 
+Step = tuple[View, Choice, Outcome]
+"""What was seen, chosen and paid."""
 SHARED = 0.5
 """Share of a prompt that stands again in the next one, below which a warning is due."""
 
@@ -49,7 +53,7 @@ class Lint:
 def lint(prompt: Prompt, task: AnyWorld, tokenizer: Any, *, seed: int = 0) -> Lint:
     """Writes the prompts of one episode without playing it: arms and rewards are drawn, contexts stay as they begin.
 
-    Thoughts are not counted.
+    Past answers are those of `prompts_of`, so thoughts are not counted.
 
     Args:
         prompt: What is written.
@@ -58,28 +62,52 @@ def lint(prompt: Prompt, task: AnyWorld, tokenizer: Any, *, seed: int = 0) -> Li
         seed: Of the labels, arms and rewards.
 
     Raises:
-        ValueError: Such a task cannot be told this way, or has no horizon.
+        ValueError: Such a task cannot be told this way, or has no horizon; or a budget is too small.
     """
-    public = task.public
+    public, episode = task.public, np.zeros(1, np.int64)
     if public.horizon is None:
         raise ValueError("horizon: the task has none, so it has no last prompt")
-    episode = np.zeros(1, np.int64)
     writer = Writer(prompt, public, Pieces(tokenizer), Chat.of(tokenizer, prompt.thinks))
+    longest(writer)  # is a budget large enough?
     talk = Talk.begin(writer, prompt.names(public, episode, seed), episode, seed)
-    first, prompts = task.view(task.start(episode, seed)), list[Tokens]()
-    for t in range(public.horizon):
-        view = View(episode, episode + t, episode + t // (public.game or 1), first.legal, first.context, first.obs)
-        talk, (ids,) = talk.asked(view)
-        prompts.append(ids.copy())
-        luck = tape.uniform(tape.key(seed, Stream.LINT, episode, t, np.arange(1 + public.slots)))
-        there = np.flatnonzero(first.legal[0])
-        paid = float(luck[1] < 0.5) if public.reward == "bernoulli" else 4 * luck[1] - 2
-        over = np.zeros(1, np.bool_)
-        arms = there[(np.delete(luck, 1) * len(there)).astype(np.int64)]
-        talk = talk.answered(view, Choice(arms[None]), Outcome(np.array([paid]), over, over))
+    prompts = list(prompts_of(talk, _drawn(task, seed, public.horizon)))
     tokens = np.array([len(ids) for ids in prompts])
     again = np.array([0, *map(common, prompts[:-1], prompts[1:])])
     return Lint(tokens, again, tuple(_warnings(prompt, tokens, again, prompts, tokenizer)))
+
+
+def prompts_of(talk: Talk, steps: Iterable[Step]) -> Iterator[Tokens]:
+    """What a model would read before each of these steps of one episode, if it had chosen as the player did.
+
+    Its past answers are labels; where it is to write probabilities, those of the player, or equal shares if they are
+    unknown. What it would have thought cannot be known: thoughts that are kept are empty.
+    """
+    for view, choice, outcome in steps:
+        talk, (ids,) = talk.asked(view)
+        yield ids.copy()
+        talk = talk.answered(view, _written(talk, view, choice), outcome)
+
+
+def _written(talk: Talk, view: View, choice: Choice) -> Choice:
+    """A choice with the text that a model would have written for it, where that is more than labels."""
+    if not talk.writer.prompt.shares:
+        return Choice(choice.arm)
+    shares = view.legal / view.legal.sum(axis=1, keepdims=True) if choice.probs is None else choice.probs[:, 0]
+    told = (zip(names, row, strict=True) for names, row in zip(talk.names, shares.tolist(), strict=True))
+    return Choice(choice.arm, text=tuple("\n".join(f"{name}: {p:.2f}" for name, p in row) for row in told))
+
+
+def _drawn(task: AnyWorld, seed: int, horizon: int) -> Iterator[Step]:
+    """Steps of a player that chooses at random, in a world that pays at random."""
+    public, episode = task.public, np.zeros(1, np.int64)
+    first, over = task.view(task.start(episode, seed)), np.zeros(1, np.bool_)
+    there = np.flatnonzero(first.legal[0])
+    for t in range(horizon):
+        view = replace(first, t=episode + t, trial=episode + t // (public.game or 1))
+        luck = tape.uniform(tape.key(seed, Stream.LINT, episode, t, np.arange(1 + public.slots)))
+        paid = float(luck[1] < 0.5) if public.reward == "bernoulli" else 4 * luck[1] - 2
+        arms = there[(np.delete(luck, 1) * len(there)).astype(np.int64)]
+        yield view, Choice(arms[None]), Outcome(np.array([paid]), over, over)
 
 
 def common(a: Tokens, b: Tokens) -> int:

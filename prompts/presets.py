@@ -22,7 +22,8 @@ def krishnamurthy() -> dict[str, Prompt]:
 
     Letters: Buttons or Advertisements; Neutral or Suggestive framing; Raw or Summarised history; No reasoning or Chain
     of thought; and D at the end where a distribution over arms is asked for instead of an arm. One message holds the
-    history (layout `log`), and the horizon is told. `BSSC` is the one with which GPT-4 explored.
+    history (layout `log`), and the horizon is told. Their temperatures were 0 and 1 (`LLMAgent`). The one setting with
+    which their GPT-4 explored, BSSC~0, asks for a chain of thought more insistently than C does; it is not among these.
     """
     grid = product(SCENARIOS, FRAMINGS, HISTORIES, REASONING, ANSWERS)
     return {"".join(code): _prompt(*code) for code in grid}

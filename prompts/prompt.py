@@ -38,7 +38,7 @@ class Prompt:
             Always counted.
         retries: See `on_failure`.
         max_tokens: Longest written answer; None: 16 per label, for a distribution 16 per arm.
-        max_thought: Longest thought, in tokens; one that is longer is closed by force, and counted as failed.
+        max_thought: Longest thought, in tokens; one that is longer is closed by force, and counted (`Episodes.cut`).
         thoughts: Whether past thoughts are `kept` in the history (a chat's), or `dropped`. They stand in the model's
             own place for thoughts, if its chat template has one, else at the top of its answer.
         instructions: `bare`; or `advice`, with a sentence on exploring.
@@ -148,6 +148,7 @@ class Prompt:
         """Raises ValueError if such a task cannot be told this way."""
         if (public.slots > 1 or public.variable) and (bad := [word for word in self.words if SEPARATOR in word]):
             raise ValueError(f"labels: {bad[0]!r} holds {SEPARATOR!r}, which separates labels in a line of this task")
+        self._is_told()
         if public.horizon is None and self.horizon == "told":
             raise ValueError("horizon: the task has none that could be told")
         if self.past.rewards == "words" and public.reward != "bernoulli":
@@ -164,3 +165,15 @@ class Prompt:
             self.notes.adviser.check(public)
         if self.games is not None:
             self.games.check(public)
+
+    def _is_told(self) -> None:
+        """Raises ValueError if a story of the user's has no place for what the model must be told."""
+        told = {"answer": self.answer != "direct", "horizon": self.horizon == "told"}
+        told["advice"] = self.instructions != "bare"
+        for place in (place for place, needed in told.items() if needed):
+            if f"{{{place}}}" not in self.story.system:
+                field = "instructions" if place == "advice" else place
+                raise ValueError(
+                    f"scenario.system: it has no {{{place}}}, so a model is not told of the prompt's {field}; got "
+                    f"{self.story.system!r}"
+                )

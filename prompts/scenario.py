@@ -10,19 +10,21 @@ from collections import Counter
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Annotated, Literal, Self
-from unicodedata import category
+from unicodedata import category, normalize
 
 import numpy as np
 import yaml
 from pydantic import BeforeValidator, model_validator
 
 from icrl.envs import tape
-from icrl.envs.spec import Spec, nearest
+from icrl.envs.spec import Loader, Spec, nearest
 from icrl.envs.tape import Stream
 from icrl.envs.types import Ints, Names
 
 Layout = Literal["turns", "log"]
 
+CONTROLS = ("Cc", "Zl", "Zp")
+"""Unicode's categories of control marks and line breaks."""
 SEPARATOR = ","
 """Between labels in one line."""
 WORDS = ("unit", "units", "tries", "act", "acted")
@@ -90,8 +92,11 @@ class Scenario(Spec):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         check_labels(self.labels)
+        for word in WORDS:
+            if not (said := getattr(self, word)).strip() or "{" in said or "\n" in said:
+                raise ValueError(f"{word}: must be a word or a few, without braces, got {said!r}")
         for field, (needed, optional) in _PLACEHOLDERS.items():
-            found = [x for x in re.findall(r"{(\w*)}", getattr(self, field)) if x not in WORDS]
+            found = [x for x in re.findall(r"{([\w\- ]*)}", getattr(self, field)) if x not in WORDS]
             wrong = {*needed} - {*found} or {*found} - {*needed, *optional} or {x for x in found if found.count(x) > 1}
             if wrong:
                 allowed = ", ".join(f"{{{name}}}" for name in (*needed, *optional, *WORDS))
@@ -126,21 +131,28 @@ class Scenario(Spec):
 def check_labels(labels: tuple[str, ...]) -> None:
     """Raises ValueError unless labels can be told apart by a fair reader."""
     for label in labels:
-        if not label or label != label.strip() or any(category(letter) == "Cc" for letter in label):
+        if not label or label != label.strip() or any(category(letter) in CONTROLS for letter in label):
             raise ValueError(
                 f"labels: a label must be text without spaces around it, line breaks or control marks, got {label!r}"
             )
         if label.encode("utf-8", "ignore").decode() != label:
             raise ValueError(f"labels: {label!r} is no text that can be written: it has half a character")
-    twice = [label for label, count in Counter(label.casefold() for label in labels).items() if count > 1]
+        if all(category(letter) == "Cf" for letter in label):
+            raise ValueError(f"labels: {label!r} cannot be seen")
+    twice = [label for label, count in Counter(_folded(label) for label in labels).items() if count > 1]
     if twice:
         raise ValueError(f"labels: labels must differ by more than case, but {twice[0]!r} comes twice")
+
+
+def _folded(label: str) -> str:
+    """A label as a reader sees it: whatever its case, and however its accents are put together."""
+    return normalize("NFC", label).casefold()
 
 
 @cache
 def scenarios() -> dict[str, Scenario]:
     """The scenarios that ship with icrl."""
-    texts = yaml.safe_load((files("icrl.prompts") / "scenarios.yaml").read_text(encoding="utf-8"))
+    texts = yaml.load((files("icrl.prompts") / "scenarios.yaml").read_text(encoding="utf-8"), Loader)
     return {name: Scenario.model_validate(fields) for name, fields in texts.items()}
 
 

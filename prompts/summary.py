@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
 from icrl.envs.types import Bools, Floats, Ints
+from icrl.prompts.history import Summary
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,34 @@ class Totals:
     def take(self, rows: Bools) -> Self:
         """Keeps some rows."""
         return replace(self, **{name: cells[rows] for name, cells in vars(self).items()})
+
+
+def line(
+    texts: Mapping[str, str],
+    history: Summary,
+    paid: Callable[[float], str],
+    pulls: int,
+    mean: float,
+    spread: float,
+    last: Sequence[float],
+) -> str:
+    """One arm's line, but for its label.
+
+    Args:
+        texts: The scenario's.
+        history: What is told.
+        paid: A reward as text.
+        pulls: And the rest: what `Totals.rows` knows of the arm.
+        mean: Of its rewards.
+        spread: Their standard deviation.
+        last: The last ones.
+    """
+    if not pulls:
+        return texts["untried"]
+    digits = 2 if history.decimals is None else history.decimals
+    text = f"{mean:z.{digits}f}"
+    if history.spread:
+        text += f", spread {spread:z.{digits}f}"
+    if history.last:
+        text += f", last {' '.join(map(paid, last))}"
+    return texts["tried"].replace("{pulls}", str(pulls)).replace("{mean}", text)

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 
 from icrl.envs.types import Ints, Public, View
-from icrl.envs.words import told
 from icrl.prompts.chat import Chat
-from icrl.prompts.demonstrations import NEXT
+from icrl.prompts.demonstrations import NEXT, OWN
 from icrl.prompts.history import Summary
 from icrl.prompts.instructions import instructions, number, refuses
 from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
 from icrl.prompts.scenario import SEPARATOR
+from icrl.prompts.seen import seen
+from icrl.prompts.summary import line
 
 Seen = tuple[Tokens, ...]
 """What is told before one choice, as pieces; nothing in tasks that show nothing."""
@@ -35,7 +36,7 @@ def pulled(names: Sequence[str], arms: Sequence[int]) -> Pulled | None:
     return None if min(arms) < 0 else tuple(names[arm] for arm in arms)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # itself and no other, so that its bounds can be cached
 class Writer:
     """Writes one prompt's texts as tokens of one tokenizer.
 
@@ -89,7 +90,9 @@ class Writer:
     @cached_property
     def opened(self) -> str:
         """What stands before an answer of the past."""
-        return self.opens if self.keeps else self.chat.answer
+        if self.keeps:
+            return self.opens
+        return self.chat.past if self.prompt.thinks and self.chat.channel else self.chat.answer
 
     def head(self, names: Sequence[str], games: Sequence[Sequence[Tokens]] = ()) -> Tokens:
         """All that stands before the first step.
@@ -104,7 +107,9 @@ class Writer:
             texts = (self.chat.begin + before, *lines, rest + self.chat.opened + self.opening)
             return np.concatenate([self.encode(text) for text in texts])
         head = (self.encode(text) for text in (self.chat.begin + before, *lines, rest + self.chat.opened))
-        return np.concatenate([*head, *(piece for game in games for piece in game), self.encode(self.opening)])
+        ends = [NEXT] * (len(games) - 1) + [OWN] if self.turns else [""] * len(games)
+        shown = (piece for game, end in zip(games, ends, strict=True) for piece in (*game, self.encode(end)))
+        return np.concatenate([*head, *shown, self.encode(self.opening)])
 
     @property
     def opening(self) -> str:
@@ -117,27 +122,9 @@ class Writer:
         """What each row is told before its choice: contexts in words, and which arms are there."""
         if not self.shows:
             return [()] * len(view.t)
-        return [(*self._context(view, r, row), *self._present(view, r, row)) for r, row in enumerate(names)]
-
-    def _context(self, view: View, r: int, names: Sequence[str]) -> Seen:
-        """A row's context in words; the features of several arms in lines of their own."""
-        before, after = self.texts["seen"].split("{seen}")
-        if view.obs is None and view.context is not None and view.context.ndim == 3:
-            features = zip(names, told(view.context[r]), strict=True)
-            lines = (piece for name, text in features for piece in (self.encode(name), self.encode.once(f": {text}\n")))
-            return self.encode(before.rstrip(" ") + "\n"), *lines
-        said = (
-            view.obs[r] if view.obs is not None else None if view.context is None else told(view.context[r : r + 1])[0]
-        )
-        return () if said is None else (self.encode.once(before + said + after),)
-
-    def _present(self, view: View, r: int, names: Sequence[str]) -> Seen:
-        """The labels of the arms that are there, where some may be missing."""
-        if not self.public.variable:
-            return ()
-        before, after = self.texts["seen"].split("{seen}")
-        there = [name for name, here in zip(names, view.legal[r].tolist(), strict=True) if here]
-        return self.encode(before), *self.label(there), self.encode(after)
+        text, variable = self.texts["seen"], self.public.variable
+        rows = (seen(text, view, row, own, variable) for row, own in enumerate(names))
+        return [tuple(map(self.encode.once, texts)) for texts in rows]
 
     def label(self, names: Sequence[str]) -> tuple[Tokens, ...]:
         """Labels in one line; each is a piece of its own, so that it is the same tokens everywhere."""
@@ -151,13 +138,23 @@ class Writer:
 
     def said(self, chosen: Pulled | None, text: str | None = None, ids: Ints | None = None) -> Tokens:
         """A past answer: as it was generated, if that is known, else its text, else the labels that were pulled."""
+        own: tuple[Tokens, ...] = self.label(chosen or ())
         if ids is not None and (ids >= 0).any():
-            return ids[ids >= 0].astype(np.int32)
-        if text is None or (chosen is not None and text == AND.join(chosen)):
-            label = self.label(chosen or ())
-        else:
-            label = (self.encode(text),)
-        return np.concatenate([self.closing("") if self.keeps else self.encode(""), *label])
+            own = (ids[ids >= 0].astype(np.int32),)
+            if self.keeps:  # they hold the thought, too
+                return own[0]
+        elif text is not None and (chosen is None or text != AND.join(chosen)):
+            own = (self.encode(text),)
+        return np.concatenate([self.unthought, *own])
+
+    @cached_property
+    def unthought(self) -> Tokens:
+        """What stands before a past answer whose thought is not there, as it stood before the answer when it was given.
+
+        The model's own channel is closed and gone, as its template shows it.
+        """
+        gone = not self.prompt.thinks or (self.chat.channel and not self.keeps)
+        return self.encode("") if gone else self.closing("")
 
     def closing(self, thought: str) -> Tokens:
         """What stands between a thought and the answer."""
@@ -210,23 +207,12 @@ class Writer:
         return number(value, self.public, self.prompt.past.decimals)
 
     def summaries(self, names: Sequence[str], known: Sequence[Sequence[Any]]) -> tuple[Tokens, ...]:
-        """The lines of all arms in a summary; `known` are those of `icrl.prompts.summary.Totals.rows`."""
-        lines = (self.summary(name, *arm) for name, arm in zip(names, known, strict=True))
-        return tuple(piece for line in lines for piece in line)
-
-    def summary(self, name: str, pulls: int, mean: float, spread: float, last: Sequence[float]) -> tuple[Tokens, ...]:
-        """One arm's line."""
-        if not pulls:
-            return self._told(self.texts["untried"], (name,))
+        """The lines of some arms in a summary; `known` are those of `icrl.prompts.summary.Totals.rows`."""
         history = self.prompt.past
         assert isinstance(history, Summary)
-        digits = 2 if history.decimals is None else history.decimals
-        text = f"{mean:z.{digits}f}"
-        if history.spread:
-            text += f", spread {spread:z.{digits}f}"
-        if history.last:
-            text += f", last {' '.join(map(self.reward, last))}"
-        return self._told(self.texts["tried"].replace("{pulls}", str(pulls)).replace("{mean}", text), (name,))
+        texts = (line(self.texts, history, self.reward, *arm) for arm in known)
+        lines = (self._told(text, (name,)) for text, name in zip(texts, names, strict=True))
+        return tuple(piece for arm in lines for piece in arm)
 
     def tail(self, seen: Seen = (), hint: Sequence[str] = ()) -> Tokens:
         """What follows the stem for the time of one answer only.
@@ -255,12 +241,15 @@ class Writer:
         return int(ids[0])
 
     @cached_property
-    def thought(self) -> int:
+    def thought_limit(self) -> int:
         """Most tokens of a thought and of what closes it."""
-        return self.prompt.max_thought + len(self.encode(self.chat.thinking[1])) if self.prompt.thinks else 0
+        if not self.prompt.thinks:
+            return 0
+        closing = self.chat.thinking[1]
+        return self.prompt.max_thought + max(len(self.encode(text)) for text in (closing, closing.removeprefix("\n")))
 
     @cached_property
-    def answer(self) -> int:
+    def answer_limit(self) -> int:
         """Most tokens of an answer, without its thought and what ends it."""
         if not self.prompt.scored:
             return self.prompt.limit(self.public)

@@ -44,6 +44,19 @@ def test_run_and_report(tmp_path, plan):
     assert "pocket" in html
 
 
+def test_columns_that_say_nothing_are_left_out(tmp_path, plan):
+    def columns(agents):
+        plan.write_text(PLAN.replace("min_mass: 0.5", "min_mass: 0").partition("agents")[0] + f"agents: {agents}")
+        done = icrl("run", plan, "--out", str(len(agents)), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return next(line.split() for line in done.stdout.splitlines() if line.strip().startswith("agent "))
+
+    rest = ["agent", "regret", "[95%]", "differs", "p", "failure", "arm"]
+    assert columns("{a: Uniform}") == rest
+    assert columns("{a: {model: pocket}}") == [*rest, "mass"]
+    assert columns("{a: {model: pocket, prompt: {answer: free}}}") == [*rest, "unread"]
+
+
 def test_a_spent_budget(tmp_path, plan):
     plan.write_text(PLAN + "tokens: 500\n")
     spent = icrl("run", plan, "--out", "run", cwd=tmp_path)
@@ -59,7 +72,7 @@ def test_too_little_label_mass(tmp_path, plan):
     plan.write_text(PLAN.replace("min_mass: 0.5", "min_mass: 1"))
     refused = icrl("run", plan, "--out", "run", cwd=tmp_path)
     assert refused.returncode == 2 and "agents.pocket: the labels hold 0." in refused.stderr
-    assert steps(tmp_path / "run" / "run.sqlite") == 0
+    assert not (tmp_path / "run").exists()
 
 
 def test_classes_of_modules_that_stand_here(tmp_path):

@@ -59,6 +59,11 @@ class TestOrderSensitivity:
         assert (found.histories, found.steps, found.orders) == (70, 16, 8)
         assert found.distance == 0.0 and found.changes == 0.0
 
+    def test_one_prompt_is_thought_about_in_one_way(self, fakes, tokenizer):
+        agent = fakes.agent("llm-thought-log", tokenizer)  # a summary
+        assert order_sensitivity(agent, TASK, episodes=8).distance == 0.0
+        assert len(agent.model.asked) == 2 and agent.model.asked[0][0].choices is None  # a thought, and what follows it
+
     @pytest.mark.parametrize("layout", ["turns", "log"])
     def test_raw_histories_do_not(self, fakes, tokenizer, layout):
         found = order_sensitivity(LLMAgent(fakes.FakeModel(tokenizer), Prompt("raw", layout=layout)), TASK, episodes=8)

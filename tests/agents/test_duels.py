@@ -107,6 +107,8 @@ def test_rucb_picks_by_its_box(case):
     assert policy == pytest.approx(np.stack([expected.sum(axis=1), expected.sum(axis=0)]), abs=band)
     c = [i for i in range(K) if all(bound(wins, i, j, t, 1) >= 0.5 for j in range(K))]
     kept = c if len(c) == 1 else [i for i in c if i == champion]
+    over = np.zeros(len(choice.arm), np.bool_)
+    state = RUCB().update(state, view, choice, Outcome(np.ones(len(over)), over, over))
     assert np.flatnonzero(state.champion[0]).tolist() == kept
 
 

@@ -235,3 +235,19 @@ def test_what_stands_inside_must_be_an_agent(inner):
         rollout(inner, TASK)
     with pytest.raises(ValueError, match="task: must be an object"):
         rollout(UCB(), inner)
+
+
+def test_two_models_that_write_at_different_lengths(fakes, tokenizer, tmp_path):
+    """Whatever the batch; and what is stored of them can be read."""
+    from icrl.envs import Episodes
+
+    task = make("bernoulli-hard", horizon=12)
+
+    def writing(limit):
+        model = fakes.Writing(tokenizer, script=fakes.by_hash)
+        return LLMAgent(model, Prompt(labels=fakes.FIVE, answer="free", on_failure="resample", max_tokens=limit))
+
+    agent = Mixture(writing(40), writing(12))
+    one, many = (rollout(agent, task, episodes=6, batch=batch) for batch in (1, 6))
+    assert (one.arms == many.arms).all() and (one.ids == many.ids).all() and one.ids.shape == (6, 12, 40)
+    assert (Episodes.load(one.save(tmp_path / "runs")).ids == one.ids).all()

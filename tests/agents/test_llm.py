@@ -123,7 +123,7 @@ class TestFreeAnswers:
         rollout(agent, TASK, episodes=2)
         query = model.asked[0][0]
         assert (query.choices, query.limit, query.temperature) == (None, 7, 1.0)
-        assert tokenizer.decode(query.until) == "<|end|>"
+        assert set(tokenizer.convert_ids_to_tokens(query.until)) == {"<|end|>", *tokenizer.all_special_tokens}
 
     def test_seeds_differ_by_episode_time_and_attempt(self, fakes, tokenizer):
         model, agent = self.agent(fakes, tokenizer, lambda query: "?", on_failure="retry", retries=2)
@@ -142,6 +142,7 @@ class TestFreeAnswers:
         runs = rollout(agent, TASK, episodes=4)
         assert (runs.failed == np.array([0, 1, 0, 1])[:, None]).all()
         assert (runs.arms >= 0).all() and (runs.text == "red").all()
+        assert (runs.refused == np.array(["", '["hm"]', "", '["hm"]'])[:, None]).all(), "no refused text is lost"
         assert [len(asked) for asked in model.asked] == [4, 2] * 8
         first = len(model.asked[0][0].ids)
         assert runs.usage[:, 0, 0].tolist() == [first, 2 * first] * 2, "the tokens of all tries count"

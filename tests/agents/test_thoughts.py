@@ -53,7 +53,7 @@ class TestAtTheTopOfAnAnswer:
 
     def test_one_without_an_end_is_closed_by_force_and_counted(self, play):
         model, _, runs = play("well, " * 60, max_thought=10)
-        assert (runs.failed == 1).all() and (runs.arms >= 0).all()
+        assert (runs.cut == 1).all() and (runs.failed == 0).all() and (runs.arms >= 0).all()
         assert read(model, 1)[0].endswith("\nAnswer:\n")
         assert all(len(text.split("<|assistant|>")[-1]) < 60 for text in read(model, 1))
 
@@ -63,11 +63,13 @@ class TestAtTheTopOfAnAnswer:
         assert read(model, 1)[0].endswith("<|assistant|>Answer:\n") or read(model, 1)[0].endswith("\nAnswer:\n")
         assert {said.strip() for said in runs.thought.ravel()} == {""} and (runs.failed == 0).all()
 
-    def test_dropped_ones_leave_the_bare_answer(self, play):
+    def test_dropped_ones_leave_the_mark_that_ended_them(self, play):
+        """So that past turns look as the instructions ask, and labels stand where they are scored."""
         model, _, runs = play("red pays best.\nAnswer:")
         last = read(model, -1)[0]
         assert last.count("red pays best.") == 1
-        assert f"<|assistant|>{runs.text[0, 0]}<|end|><|user|>Reward" in last
+        assert all(f"<|assistant|>Answer:\n{said}<|end|><|user|>Reward" in last for said in runs.text[0, :5])
+        assert last.endswith("red pays best.\nAnswer:\n")
         stems = [text.rpartition("<|assistant|>")[0] for text in (read(model, 2 * t)[0] for t in range(6))]
         assert all(b.startswith(a) for a, b in itertools.pairwise(stems))
 
@@ -110,7 +112,7 @@ class TestInAChannel:
 
     def test_it_is_closed_by_force(self, play, fakes):
         model, _, runs = play("red " * 50, fakes.byte_tokenizer(THINKING), max_thought=20)
-        assert read(model, 1)[0].endswith("<think>\nred red red red red \n</think>\n\n") and (runs.failed == 1).all()
+        assert read(model, 1)[0].endswith("<think>\nred red red red red \n</think>\n\n") and (runs.cut == 1).all()
 
     def test_kept(self, play, fakes):
         model, _, runs = play("red pays best.\n</think>", fakes.byte_tokenizer(THINKING), thoughts="kept")
@@ -123,6 +125,7 @@ def test_a_distribution_after_a_thought(fakes, tokenizer):
     runs = rollout(LLMAgent(model, Prompt(labels=fakes.FIVE, answer="thought-distribution")), TASK, episodes=3)
     assert set(np.unique(runs.probs)) == {0, 0.5} and (runs.thought == "red, it seems.\n").all()
     assert "below it the probability with which you press each button" in read(model, 0)[0]
+    assert read(model, -1)[0].count("<|assistant|>Answer:\nred: 0.5\nblue: 0.5<|end|>") == 5
 
 
 def test_a_base_model_thinks_in_a_line(fakes):

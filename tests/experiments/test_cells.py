@@ -10,6 +10,7 @@ from icrl.agents import rollout
 from icrl.envs import Choice
 from icrl.experiments import Experiment, compare, load, run
 from icrl.experiments.report import render
+from icrl.experiments.store import Store
 
 SHORT = [{"kind": "bandit", "n_arms": k, "horizon": 3 * k, "means": {"kind": "uniform"}} for k in (2, 3)]
 TASKS = {
@@ -45,6 +46,7 @@ class Thinker:
         words = tuple("é" * (h % 3) + f"{h % 7}" * (h % 2) for h in hashes)
         counts = np.array(hashes)[:, None] % (5, 7, 11)
         columns = {"text": words[::-1], "thought": words, "dropped": counts[:, 1:], "usage": counts, "ids": counts}
+        columns |= {"refused": tuple(f'["{word}"]' for word in words), "cut": counts[:, 0] % 2}
         return state, Choice(arm, drawn, drawn.mean(axis=2), "exact", failed=counts[:, 0], **columns)
 
     def update(self, state, view, choice, outcome):
@@ -119,3 +121,12 @@ def test_more_than_a_pair_is_refused(tmp_path):
     with pytest.raises(ValueError, match="agents.a: .* at most 2 arms per step, the task asks for 3"):
         run(experiment, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("agent", [{"type": f"{__name__}:Thinker"}, "RUCB"])
+def test_episodes_come_in_the_order_in_which_they_are_asked_for(tmp_path, agent):
+    runs = run(Experiment(task=TASKS["duels"], agents={"a": agent}, episodes=5), tmp_path)["a"]
+    which = np.array([3, 0, 4])
+    with Store.read(tmp_path) as store:
+        for name, column in store.columns("a", which, 5, slots=2).items():
+            np.testing.assert_array_equal(column, getattr(runs, name)[which], err_msg=name)

@@ -5,8 +5,6 @@ import pytest
 from icrl.agents import UCB
 from icrl.envs import Bandit
 from icrl.experiments import Experiment
-from icrl.experiments.config import served
-from icrl.prompts import krishnamurthy
 
 
 def written(folder: Path, text: str) -> Path:
@@ -135,37 +133,3 @@ def test_a_task_by_import_path_may_be_a_value(tmp_path, monkeypatch):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="cannot read"):
         Experiment.load(tmp_path / "none.yaml")
-
-
-class TestPublishedPrompts:
-    TASK = {"task": "bernoulli-hard"}
-
-    def test_one_by_its_name(self):
-        plan = Experiment(**self.TASK, agents={"a": {"model": "pocket", "prompt": "krishnamurthy/BSSC"}})
-        assert served(plan)[1].prompt == krishnamurthy()["BSSC"]
-
-    def test_with_fields_of_its_own(self):
-        prompt = {"preset": "evolve/summary-guided", "answer": "direct"}
-        found = served(Experiment(**self.TASK, agents={"a": {"model": "pocket", "prompt": prompt}}))[1].prompt
-        assert found.answer == "direct" and found.notes.adviser == UCB(alpha=0.5) and found.layout == "log"
-
-    def test_a_sweep_is_one_agent_each(self):
-        sweep = {"model": "pocket", "prompts": "krishnamurthy", "prompt": {"max_thought": 7}, "temperature": 0.5}
-        plan = Experiment(**self.TASK, agents={"grid": sweep, "ucb": "UCB"})
-        assert len(plan.agents) == 33 and list(plan.agents)[-1] == "ucb"
-        _, found = served(plan, "grid-ANRCD")
-        assert (found.temperature, found.prompt.max_thought, found.prompt.answer) == (0.5, 7, "thought-distribution")
-        assert Experiment.model_validate(plan.model_dump()) == plan, "as a run folder keeps it"
-
-    @pytest.mark.parametrize(
-        ("fields", "says"),
-        [
-            ({"prompt": "krishnamurthy/XXXX"}, "agents.a.prompt: unknown prompt 'XXXX' of krishnamurthy"),
-            ({"prompt": "krishna/BSSC"}, "prompts: unknown preset 'krishna'"),
-            ({"prompts": "evolv"}, "prompts: unknown preset 'evolv'"),
-            ({"prompts": "evolve", "prompt": "evolve/raw"}, "agents.a.prompt: beside prompts, give fields"),
-        ],
-    )
-    def test_unknown_ones_are_refused(self, fields, says):
-        with pytest.raises(ValueError, match=says):
-            Experiment(**self.TASK, agents={"a": {"model": "pocket"} | fields})

@@ -280,8 +280,8 @@ def test_free_answers_are_stored_as_they_were_generated(tmp_path, monkeypatch, f
     model = fakes.Writing(letters, script=lambda query: "  red" if query.ids[-40:].sum() % 2 else "hm ")
     monkeypatch.setattr(config, "load_model", lambda name, **how: model)
     prompt = {"answer": "free", "on_failure": "forfeit", "labels": list(fakes.FIVE)}
-    free = plan(agents={"free": {"model": "fake", "prompt": prompt}})
-    whole = run(free, tmp_path / "whole")["free"]
+    free = plan(agents={"free": {"model": "fake", "prompt": prompt}}, min_mass=0)
+    whole = run(free, tmp_path / "whole", tell=lambda line: model.asked.clear())["free"]
     assert whole.ids.shape == (5, 6, 16) and (whole.failed > 0).any() and (whole.failed == 0).any()
     asked = [[q.ids.tolist() for q in step] for step in model.asked]
 
@@ -289,9 +289,8 @@ def test_free_answers_are_stored_as_they_were_generated(tmp_path, monkeypatch, f
         if len(model.asked) == 3:
             raise Killed
 
-    model.asked.clear()
     with pytest.raises(Killed):
-        run(free, tmp_path / "cut", stop)
+        run(free, tmp_path / "cut", stop, tell=lambda line: model.asked.clear())
     assert_equal(whole, run(free, tmp_path / "cut")["free"])
     assert [[q.ids.tolist() for q in step] for step in model.asked] == asked
 
@@ -308,6 +307,9 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_agents_are_checked_before_anything_is_played(tmp_path):
     long = plan(task={"preset": "bernoulli-easy", "horizon": 5000})
-    with pytest.raises(ValueError, match=r"at t=5000 it may be \d+ tokens long, but the window of pocket is 16384"):
+    with pytest.raises(
+        ValueError,
+        match=r"^agents\.pocket: prompt: at t=5000 it may be \d+ tokens long, but the window of pocket is 16384",
+    ):
         run(long, tmp_path / "new")
     assert not (tmp_path / "new").exists()

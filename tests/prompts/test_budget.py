@@ -15,6 +15,7 @@ from icrl.prompts.bounds import bounds, longest
 from icrl.prompts.budget import advanced, trimmed
 
 COINS = Bandit(n_arms=4, horizon=40, means=UniformMeans())
+LONG = COINS.model_copy(update={"horizon": 400})
 DEMOS = rollout(UCB(), COINS, episodes=9, seed=5)
 STYLES = {
     "raw": {},
@@ -26,6 +27,7 @@ STYLES = {
     "free": {"answer": "free", "max_tokens": 5},
     "demos": {"demonstrations": Demonstrations(DEMOS, 2)},
     "thought": {"answer": "thought", "max_thought": 12, "thoughts": "kept"},
+    "dropped thoughts": {"answer": "thought", "max_thought": 12},
 }
 
 
@@ -67,6 +69,24 @@ def test_the_beginning_moves_seldom(fakes, letters):
     asked = [step[0].ids.tolist() for step in model.asked]
     grown = sum(after[: len(before)] == before for before, after in itertools.pairwise(asked))
     assert 1 <= cuts <= 8 and grown == 39 - cuts
+
+
+@pytest.mark.parametrize(("style", "budget"), [("raw", 900), ("log", 700), ("positive", 900), ("positive", None)])
+def test_no_more_is_held_than_is_shown(style, budget, fakes, letters):
+    """So that a step of an append-only history costs the same however long the game is."""
+    prompt = Prompt(labels=("cap", "tie", "elm", "oak"), budget=budget, **STYLES[style])
+    widths, shown = [], []
+
+    def see(agent, state, view, outcome):
+        if outcome is None:
+            widths.append(state.past.buffer.ids.shape[1])
+            shown.append(letters.decode(state.past.buffer.ids[0, : state.past.buffer.ends[0]]).count("Reward 1 ("))
+
+    runs = rollout(fakes.Spy(LLMAgent(fakes.FakeModel(letters), prompt), see), LONG, episodes=1)
+    if budget is None:
+        assert shown == [int(runs.rewards[0, :t].sum()) for t in range(400)]
+    else:
+        assert max(widths) <= 4 * budget and widths[40:] == widths[40:41] * 360 and runs.dropped[0, -1, 1] > 100
 
 
 def test_demonstrations_are_dropped_whole_and_first(fakes, letters):

@@ -1,6 +1,5 @@
 """Chat templates, with all those that TRL ships and a few that it does not."""
 
-import itertools
 import re
 from datetime import datetime
 
@@ -44,12 +43,6 @@ def test_trl_ships_templates(templates):
 
 
 class TestEachTemplate:
-    def test_a_stem_is_a_token_prefix_of_the_next(self, template, played):
-        _, queries, _ = played(template)
-        assert len(queries) == 6
-        for now, then in itertools.pairwise(queries):
-            assert then.ids[: len(now.ids)].tolist() == now.ids.tolist() and len(then.ids) > len(now.ids)
-
     def test_a_past_turn_holds_exactly_what_was_played(self, template, played):
         agent, queries, runs = played(template)
         decode, chat = agent.model.tokenizer.decode, Chat.of(agent.model.tokenizer)
@@ -130,7 +123,14 @@ LAST = (  # as Mistral 7B Instruct v0.3: the system text stands in the last mess
 def test_a_template_that_moves_the_system_text_gets_it_as_the_first_message(fakes):
     chat = Chat.of(fakes.byte_tokenizer(LAST))
     assert chat == Chat(
-        "<s>[INST] ", "\n\n", "[/INST] ", "</s>[INST] ", ("[/INST] ", "\nAnswer:\n"), channel=False, template=True
+        "<s>[INST] ",
+        "\n\n",
+        "[/INST] ",
+        "[/INST] ",
+        "</s>[INST] ",
+        ("[/INST] ", "\nAnswer:\n"),
+        channel=False,
+        template=True,
     )
 
 

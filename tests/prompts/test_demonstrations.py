@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,7 +43,8 @@ def test_whole_games_stand_before_the_game(count, layout, retold):
         if layout == "log":
             assert all(f"An example of another player's presses:\n{said(part, b, names)}" in text for part, b in games)
         else:
-            assert text.count("This game is over.") == count
+            assert text.count("This game is over.") == count - 1
+            assert text.count("This game is over, and your own begins.") == 1
 
 
 @pytest.mark.parametrize("layout", ["turns", "log"])
@@ -60,7 +62,7 @@ def test_a_summary_of_a_game_is_that_of_its_end(retold):
     runs, texts = retold(Prompt("summary", labels=WORDS, demonstrations=DEMOS), COINS)
     names = runs.names[0]
     ((part, b),) = Demonstrations(DEMOS).picked(COINS.public, np.array([0]), 0)[0]
-    example = texts[0].split("An example of another player's presses:\n")[1].split("Its last choice: ")
+    example = texts[0].split("An example of another player's presses:\n")[1].split("Their last choice: ")
     for arm, name in enumerate(names):
         paid = part.rewards[b][part.arms[b] == arm]
         line = f"Mean reward {paid.mean():.2f}, {len(paid)} presses ({name})" if len(paid) else f"0 presses ({name})"
@@ -163,3 +165,19 @@ def test_experiment_files_hold_teachers():
 def test_only_episodes_are_demonstrations(given):
     with pytest.raises(ValueError, match="must be Episodes"):
         Demonstrations(given)
+
+
+def test_a_game_is_never_shown_before_itself_however_often_it_is_there():
+    own = rollout(UCB(), COINS, episodes=3, seed=0)
+    twice = Demonstrations((own, own), count=4)
+    for e, games in enumerate(twice.picked(COINS.public, np.arange(3), 0)):
+        assert e not in [part.episode[b] for part, b in games]
+    with pytest.raises(ValueError, match="demonstrations: from 6 episodes 5 cannot be chosen"):
+        Demonstrations((own, own), count=5).check(COINS.public)
+
+
+def test_a_forfeit_is_no_good_example():
+    own = rollout(UCB(), COINS, episodes=4, seed=3)
+    lost = replace(own, gap=np.where(np.arange(4)[:, None] == 2, np.nan, own.gap))
+    ((part, b),) = Demonstrations(lost, choose="regret").picked(COINS.public, np.array([77]), 9)[0]
+    assert b != 2 and part is lost

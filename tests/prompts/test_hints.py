@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from icrl.agents import (
     ALGORITHMS,
     LCB,
     UCB,
+    EmpiricalMean,
     LinUCB,
     LLMAgent,
     MostLikelyBest,
     Schedule,
     ThompsonSampling,
+    Uniform,
+    replay,
     rollout,
 )
 from icrl.agents import Mixture as Turns
@@ -40,7 +44,7 @@ def follower(fakes, letters):
 
     class Following(fakes.FakeModel):
         def _answer(self, query):
-            (label,) = re.findall(r"It would \w+ (\w+)\.", self.tokenizer.decode(query.ids))
+            (label,) = re.findall(r"The algorithm would \w+ (\w+)\.", self.tokenizer.decode(query.ids))
             said = [self.tokenizer.decode(choice[:-1]) for choice in query.choices]
             logp = np.where(np.array(said) == label, 0.0, -np.inf)
             return Answer((len(query.ids), 0, 0), logp, 1.0)
@@ -60,6 +64,14 @@ def test_who_follows_plays_as_the_algorithm(name, layout, follower):
     assert (metrics.pseudo_regret(led) == metrics.pseudo_regret(own)).all()
 
 
+@pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"RUCB", "DoubleThompson"}))
+def test_the_order_begins_with_what_is_recommended(name, retold):
+    task, prompt = TASKS.get(name, COINS), Prompt(hints=Hints(ALGORITHMS[name](), ("ranking", "arm")))
+    for text in retold(prompt, task)[1]:
+        (order,), (arm,) = re.findall("to worst: (.*?)\n", text), re.findall(r"would press (\w+)\.", text)
+        assert order.split(", ")[0] == arm and len(order.split(", ")) == task.n_arms
+
+
 @pytest.mark.parametrize("layout", ["turns", "log"])
 def test_numbers_are_those_of_the_algorithm(layout, retold):
     runs, texts = retold(Prompt(layout=layout, hints=UCB(c=1.0)), COINS)
@@ -67,7 +79,7 @@ def test_numbers_are_those_of_the_algorithm(layout, retold):
         notes = dict(re.findall(r"^(\w+): (.*?)$", text.split("notes on each button:\n")[1].split("<")[0], re.M))
         for arm, name in enumerate(runs.names[0]):
             paid = runs.rewards[0, :t][runs.arms[0, :t] == arm]
-            own = f"value {paid.mean():.2f}, bonus {len(paid) ** -0.5:.2f}" if len(paid) else "not tried yet"
+            own = f"value {paid.mean():.2f}, bonus {len(paid) ** -0.5:.2f}" if len(paid) else "nothing known yet"
             assert notes[name] == own
 
 
@@ -90,9 +102,9 @@ def test_only_the_ranking(retold):
     """By value plus bonus, untried arms first."""
     runs, texts = retold(Prompt(hints=Hints(UCB(), ("ranking",))), COINS)
     _, full = retold(Prompt(hints=Hints(UCB(), decimals=6)), COINS)
-    assert "notes on each" not in texts[-1] and "It would" not in texts[-1]
+    assert "notes on each" not in texts[-1] and "The algorithm would" not in texts[-1]
     for text, numbers in zip(texts, full, strict=True):
-        order = text.split("From best to worst: ")[1].split("<")[0].split(", ")
+        order = text.split("The algorithm's order, from best to worst: ")[1].split("<")[0].split(", ")
         known = {n: float(v) + float(b) for n, v, b in re.findall(r"(\w+): value (\S+), bonus (\d+\.\d+)", numbers)}
         index = [known.get(name, np.inf) for name in order]
         assert sorted(order) == sorted(runs.names[0]) and (np.diff(np.minimum(index, 1e9)) < 1e-5).all()
@@ -131,15 +143,25 @@ class TestControls:
         again, _ = controlled(Hints(UCB(), control="permuted"), numbers, arm[:, None], self.view, 0)
         assert (again["value"] == mixed["value"]).all()
 
-    def test_random_notes_know_nothing(self):
-        numbers, arm = self.numbers()
-        drawn, best = controlled(Hints(UCB(), control="random"), numbers, arm[:, None], self.view, 0)
-        value, own = drawn["value"], numbers["value"]
-        assert (value >= own.min(axis=1, keepdims=True)).all() and (value <= own.max(axis=1, keepdims=True)).all()
-        assert self.view.legal[np.arange(2000), best[:, 0]].all()
-        within = (value - own.min(axis=1, keepdims=True)) / np.ptp(own, axis=1, keepdims=True)
-        legal, order = self.view.legal, np.broadcast_to(np.arange(own.shape[1]), own.shape)
-        assert abs(np.corrcoef(within[legal], order[legal])[0, 1]) < 0.05
+    @pytest.mark.parametrize(("control", "knows"), [("none", True), ("random", False)])
+    def test_random_notes_know_nothing(self, control, knows, fakes, letters):
+        """The algorithm sees a random player: its values say nothing of the arms, whatever was played and paid."""
+        task = Bandit(n_arms=4, horizon=30, means=UniformMeans())
+        model, prompt = fakes.FakeModel(letters), Prompt(hints=Hints(EmpiricalMean(), decimals=4, control=control))
+        runs = rollout(Uniform(), task, episodes=64)
+        list(replay(LLMAgent(model, prompt), replace(runs, names=prompt.names(task.public, runs.episode, 0))))
+        told, true = [], []
+        for query, means, names in zip(
+            model.asked[-1], runs.means, prompt.names(task.public, runs.episode, 0), strict=True
+        ):
+            notes = dict(re.findall(r"^(\w+): value (-?[\d.]+)", letters.decode(query.ids), re.M))
+            pairs = [(float(notes[name]), mean) for mean, name in zip(means, names, strict=True) if name in notes]
+            values, worth = np.array(pairs).T
+            told += (values - values.mean()).tolist()  # how much all arms pay is seen by a random player, too
+            true += (worth - worth.mean()).tolist()
+        found = np.corrcoef(told, true)[0, 1]
+        assert found > 0.8 if knows else abs(found) < 0.2
+        assert len(told) > 230
 
     def test_nothing_is_changed_without_one(self):
         numbers, arm = self.numbers()

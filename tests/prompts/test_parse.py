@@ -168,7 +168,10 @@ class TestDistribution:
         [
             ("red: 0.25\nblue: 0.5\nnavy blue: .25", (0.25, 0.5, 0.25)),
             ('**Red** - 25%\n"blue": 50%, navy blue = 25 %', (0.25, 0.5, 0.25)),
-            ("I choose red with 1.0", None),
+            ("I choose red with 1.0", (1, 0, 0)),
+            ("0% red, 40% blue, 60% navy blue", None),
+            ("red button: 0.25\nthe blue button 0.75", (0.25, 0.75, 0)),
+            ("RED: 1", (1, 0, 0)),
             ("RED 1", (1, 0, 0)),
             ("red is 0.5 and blue is 0.5", (0.5, 0.5, 0)),
             ("red: 0.333, blue: 0.333, navy blue: 0.333", (1 / 3, 1 / 3, 1 / 3)),
@@ -218,3 +221,12 @@ class TestDistribution:
     def test_any_text_is_a_distribution_or_none(self, text):
         found = distribution(text, self.names)
         assert found is None or ((found >= 0).all() and found.sum() == pytest.approx(1))
+
+
+def test_letters_that_fold_to_others():
+    """As a dotless i, which a case-blind pattern takes for an i."""
+    for text in ("I choose m\u0131nt", "m\u0130nt"):
+        assert parse(text, ("mint", "red")) == -1
+        assert distribution(f"{text}: 1", ("mint", "red")) is None
+    assert parse("STRASSE", ("stra\u00dfe", "red")) == 0
+    assert parse("__init__", ("__init__", "b")) == 0

@@ -18,6 +18,10 @@ class TestLabels:
         [
             (("red", ""), "''"),
             (("red", " blue"), "' blue'"),
+            (("red", "bl\u2028ue"), "u2028"),
+            (("red", "b\0"), "x00"),
+            (("red", "\u200b"), "cannot be seen"),
+            (("caf\u00e9", "cafe\u0301"), "comes twice"),
             (("red", "blue "), "'blue '"),
             (("red", "\tblue"), "blue"),
             (("red", "dark\nblue"), "dark"),

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import Bandit, Fixed, Gap, Gaussian, Public
-from icrl.prompts import Chat, Pieces, Prompt, Writer, scenarios
-from icrl.prompts.bounds import longest
+from icrl.prompts import Chat, Pieces, Prompt, Summary, Writer, scenarios
+from icrl.prompts.bounds import bounds, longest
 
+WORDS = ("cap", "tie", "elm", "oak", "ash")
 COINS = Bandit(n_arms=5, horizon=30, means=Gap(best=0.6, gap=0.2))
 NUMBERS = Bandit(n_arms=5, horizon=30, means=Fixed(values=(-9, 0, 3, 20, 80)), noise=Gaussian(sd=3))
 STYLES = [
@@ -50,6 +53,26 @@ class TestLongest:
         agent = LLMAgent(model, free)
         rollout(agent, COINS, episodes=4)
         assert longest_seen(model) <= longest(agent.writer(COINS.public))
+
+    @pytest.mark.parametrize("thoughts", ["kept", "dropped"])
+    def test_bounds_thoughts(self, thoughts, fakes, letters):
+        model = fakes.Thinking(letters, thought=lambda query: "hm " * 9)
+        agent = LLMAgent(model, Prompt(answer="thought", thoughts=thoughts, max_thought=24, labels=WORDS))
+        rollout(agent, COINS, episodes=4)
+        assert longest_seen(model) <= longest(agent.writer(COINS.public)) <= 1.05 * longest_seen(model)
+
+    def test_a_summary_needs_no_horizon(self, fakes, letters):
+        task = COINS.model_copy(update={"horizon": 150})
+        agent = LLMAgent(fakes.FakeModel(letters), Prompt(Summary(last=5), labels=WORDS))
+        rollout(agent, task, episodes=2)
+        endless = agent.writer(replace(task.public, horizon=None))
+        assert longest_seen(agent.model) <= longest(endless) <= 1.1 * longest_seen(agent.model)
+
+    def test_is_worked_out_once_per_writer(self, fakes, tokenizer):
+        """All demonstrations there are have to be written for it."""
+        agent = LLMAgent(fakes.FakeModel(tokenizer))
+        writer = agent.writer(COINS.public)
+        assert bounds(writer) is bounds(writer) and bounds(agent.writer(NUMBERS.public)) != bounds(writer)
 
     def test_is_near_the_truth(self, fakes, tokenizer):
         """A bound that is far too high would refuse tasks that fit."""

@@ -21,9 +21,14 @@ class Budget:
         """Adds what a step took."""
         self.spent += fed(step) + _tokens(step, 2)
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether no step may be played any more."""
+        return self.most is not None and self.spent >= self.most
+
     def check(self, agent: str) -> None:
         """Raises BudgetSpent before a step that may not be played any more."""
-        if self.most is None or self.spent < self.most:
+        if not self.is_spent:
             return
         begun = self.store.progress(agent).values()
         steps, episodes = sum(n for n, _ in begun), sum(over for _, over in begun)

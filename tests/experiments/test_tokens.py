@@ -16,7 +16,7 @@ def plan(fakes, letters, monkeypatch):
     prompt = {"answer": "free", "on_failure": "resample", "labels": list(fakes.FIVE)}
     agents = {"ucb": "UCB", "llm": {"model": "fake", "prompt": prompt}, "last": {"type": "TryAll", "agent": "UCB"}}
     fields = {"task": {"preset": "bernoulli-hard", "horizon": T}, "agents": agents}
-    return lambda tokens=None: Experiment(**fields, episodes=EPISODES, batch=BATCH, tokens=tokens)
+    return lambda tokens=None: Experiment(**fields, episodes=EPISODES, batch=BATCH, tokens=tokens, min_mass=0)
 
 
 @pytest.fixture
