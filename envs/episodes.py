@@ -141,7 +141,7 @@ class Episodes:
         return cls(**rest, **columns)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per step played: episode, t, arm, reward, gap; label and what else is known of it.
+        """One row per step played: episode, t, arm, reward, gap; label, and what else is known.
 
         A duel has `arm_2` and `label_2`, too; of `mass` it has that of the first answer.
         """

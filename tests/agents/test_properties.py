@@ -96,7 +96,7 @@ def test_advice_is_readable_and_agrees_with_the_history(name, kind, steps, fold)
     seen = list(contexts) if public.context_dim else None
     state, view = fold(agent, public, list(arms), list(rewards), rows=ROWS, contexts=seen)
     advice = agent.advise(state, view)
-    assert {"value", "count"} <= set(advice) <= {"value", "count", "bonus", "low", "high", "best"}
+    assert {"value", "count"} <= set(advice) <= {"value", "count", "bonus", "low", "high", "best", "rank"}
     for cells in advice.values():
         assert cells.shape == (ROWS, public.n_arms) and cells.dtype == np.float64 and not np.isinf(cells).any()
     played = (arms[:, :, :1] == np.arange(public.n_arms)) * 1.0 if public.slots == 1 else None

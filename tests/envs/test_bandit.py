@@ -193,4 +193,5 @@ def test_public_holds_no_truth():
         "context_dim": 0,
         "per_arm": False,
         "variable": False,
+        "trials": 1,
     }
