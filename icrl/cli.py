@@ -119,7 +119,7 @@ def run(
         collapse_padding=True,
     )
     keys = [key for key in _COLUMNS if key not in _RARE or (table[key] > 0).any()]
-    shown.add_column("agent")
+    shown.add_column("agent", overflow="fold")
     for key in keys:
         shown.add_column(_COLUMNS[key], justify="right", no_wrap=True)
     for name, row in table.iterrows():
