@@ -13,8 +13,9 @@ from icrl.envs.tape import Stream
 from icrl.envs.types import Choice, Floats, Ints, View
 from icrl.models.base import Model, Query
 from icrl.prompts.pieces import Tokens
+from icrl.prompts.scenario import AND
 from icrl.prompts.talk import Talk
-from icrl.prompts.writer import AND, pulled
+from icrl.prompts.writer import pulled
 
 Key: TypeAlias = tuple[int, int]
 

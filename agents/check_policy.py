@@ -8,16 +8,14 @@ import numpy as np
 
 from icrl.agents.asking import Asked
 from icrl.agents.base import AnyAgent
-from icrl.agents.histories import folded
+from icrl.agents.histories import STEPS, histories, probes, scored
 from icrl.agents.llm import LLMAgent
-from icrl.agents.rollout import integer, rollout
+from icrl.agents.rollout import integer
 from icrl.agents.writing import read
 from icrl.envs.tape import Stream
 from icrl.envs.types import AnyWorld, Choice, Floats
 from icrl.models.base import Query
-from icrl.prompts.prompt import Answer
 
-STEPS = 4
 DRAWS = 200
 
 
@@ -92,14 +90,11 @@ def check_policy(
         raise ValueError(f"agent: must be an LLMAgent, got {agent!r}")
     if task.public.slots > 1:
         raise ValueError(f"task: policies over pairs are not compared, only over single arms; got {task.public.kind!r}")
-    answer: Answer = "thought" if agent.prompt.thinks else "direct"
-    scored = LLMAgent(agent.model, replace(agent.prompt, answer=answer), agent.temperature)
-    scored.check(task.public)
-    runs = rollout(player or scored, task, episodes=-(-n // STEPS), seed=seed)
-    runs = replace(runs, names=scored.names(task.public, runs.episode, seed))
-    probe = _Probe(scored.model, scored.prompt, scored.temperature, samples)
-    for t in np.unique(np.linspace(0, runs.horizon - 1, STEPS).astype(int)).tolist():
-        probe.act(*folded(probe, runs.take(runs.lengths > t), t))
+    own = scored(agent)
+    runs = histories(own, task, -(-n // STEPS), seed, player or own)
+    probe = _Probe(own.model, own.prompt, own.temperature, samples)
+    for state, view in probes(probe, runs):
+        probe.act(state, view)
     policy, counts, mass = (np.concatenate(column)[:n] for column in zip(*probe.found, strict=True))
     arms, read = counts[:, :-1], counts[:, :-1].sum(axis=1)
     known = read > 0

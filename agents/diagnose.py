@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from icrl.agents.classical import ties
-from icrl.agents.histories import corrupted, folded, histories, permuted, policy_after, scored, within
+from icrl.agents.histories import corrupted, folded, histories, once, permuted, policy_after, within
 from icrl.agents.llm import LLMAgent
 from icrl.agents.rollout import integer
 from icrl.agents.simple import EmpiricalMean
@@ -101,7 +101,7 @@ def order_sensitivity(
     Raises:
         ValueError: The agent cannot play the task, or a number is out of range.
     """
-    player, permutations = scored(agent), integer("permutations", permutations, 2)
+    player, permutations = once(agent), integer("permutations", permutations, 2)
     runs = histories(player, task, episodes, seed)
     if task.public.trials > 1:
         raise ValueError(f"task: its episodes must be one game each, got {task.public.trials} games with other arms")
@@ -142,7 +142,7 @@ def many_shot(
     Raises:
         ValueError: The agent cannot play the task, it has no best arm or other rewards, or a number is out of range.
     """
-    player = scored(agent)
+    player = once(agent)
     runs = histories(player, task, episodes, seed)
     if runs.means is None or task.public.reward != "bernoulli":
         raise ValueError(f"task: must be stationary with rewards of 0 or 1, got {runs.task}")
@@ -172,7 +172,7 @@ def name_bias(agent: LLMAgent, task: AnyWorld, *, episodes: int | Sequence[int] 
     Raises:
         ValueError: The agent cannot play the task, or arms may be missing there.
     """
-    player = scored(agent)
+    player = once(agent)
     runs = histories(player, task, episodes, seed)
     if task.public.variable:
         raise ValueError("task: where arms may be missing, there is no one uniform policy to compare with")

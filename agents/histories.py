@@ -5,25 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from icrl.agents.base import AnyAgent
+from icrl.agents.duels import RUCB
 from icrl.agents.llm import LLMAgent
 from icrl.agents.rollout import integer, recorded, rollout
 from icrl.agents.simple import Uniform
 from icrl.envs import tape
 from icrl.envs.episodes import Episodes
 from icrl.envs.tape import Keys, Stream
-from icrl.envs.types import AnyWorld, Floats, Outcome, View
+from icrl.envs.types import AnyWorld, Floats, Outcome, Public, View
 from icrl.models.base import Answer, Model, Query
 from icrl.prompts.prompt import Answer as Answering
 
 ROWS = 64
 """Histories that are read at once."""
+STEPS = 4
+"""At how many steps of an episode is looked, where not at all."""
 
 
 class Once:
@@ -43,20 +46,38 @@ class Once:
 
 
 def scored(agent: LLMAgent) -> LLMAgent:
-    """The same agent, whose policy is read from probabilities, after a thought if it thinks; it asks nothing twice."""
+    """The same agent, whose policy is read from probabilities, after a thought if it thinks."""
     answer: Answering = "thought" if agent.prompt.thinks else "direct"
-    return replace(agent, model=Once(agent.model), prompt=replace(agent.prompt, answer=answer))
+    return replace(agent, prompt=replace(agent.prompt, answer=answer))
 
 
-def histories(agent: LLMAgent, task: AnyWorld, episodes: int | Sequence[int], seed: int) -> Episodes:
-    """Uniform play, in the labels that an agent shows.
+def once(agent: LLMAgent) -> LLMAgent:
+    """The same agent, scored, that asks nothing twice."""
+    return replace(scored(agent), model=Once(agent.model))
+
+
+def histories(
+    agent: LLMAgent, task: AnyWorld, episodes: int | Sequence[int], seed: int, player: AnyAgent | None = None
+) -> Episodes:
+    """Play of another (None: uniform, or duels of RUCB), in the labels that an agent shows.
 
     Raises:
         ValueError: The agent cannot play the task, or a number is out of range.
     """
     agent.check(task.public)
-    runs = rollout(Uniform(), task, episodes=episodes, seed=seed)
+    runs = rollout(player or anyone(task.public), task, episodes=episodes, seed=seed)
     return replace(runs, names=agent.names(task.public, runs.episode, seed))
+
+
+def anyone(public: Public) -> AnyAgent:
+    """Who makes histories of such a task: a uniform player, or one of duels, which it cannot play."""
+    return Uniform() if public.slots == 1 else RUCB()
+
+
+def probes(agent: LLMAgent, runs: Episodes) -> Iterator[tuple[Any, View]]:
+    """An agent's states and what it sees at STEPS steps of episodes, from the first to the last."""
+    for t in np.unique(np.linspace(0, runs.horizon - 1, STEPS).astype(int)).tolist():
+        yield folded(agent, runs.take(runs.lengths > t), t)
 
 
 def within(name: str, steps: Any, lowest: int, runs: Episodes) -> int:

@@ -18,7 +18,7 @@ from icrl.agents.classical import dealt
 from icrl.agents.dice import BLOCK
 from icrl.agents.record import among
 from icrl.envs import tape
-from icrl.envs.episodes import nothing
+from icrl.envs.episodes import nothing, widened
 from icrl.envs.tape import Stream
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
 
@@ -156,8 +156,8 @@ def merged(rows: Bools, ours: Choice, theirs: Choice, names: Names | None) -> Ch
     for name in ("arm", "probs", "mass", "ids", "failed", "usage", "dropped", "cut"):
         known = [x for x in (getattr(ours, name), getattr(theirs, name)) if x is not None]
         if known:
-            width = max(x.shape[1] if name == "ids" else 0 for x in known)
-            a, b = (_widened(getattr(choice, name), known[0], width) for choice in (ours, theirs))
+            a, b = (_known(getattr(choice, name), known[0]) for choice in (ours, theirs))
+            a, b = widened([a, b]) if name == "ids" else (a, b)
             cells[name] = np.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b)
     text = labelled(_either(rows, ours.text, theirs.text), cells["arm"][:, 0], names)
     pairs = {"thought": (ours.thought, theirs.thought), "refused": (ours.refused, theirs.refused)}
@@ -174,13 +174,9 @@ def _either(rows: Bools, ours: tuple[str, ...] | None, theirs: tuple[str, ...] |
     return [a if first else b for a, b, first in said]
 
 
-def _widened(cells: NDArray[Any] | None, like: NDArray[Any], width: int) -> NDArray[Any]:
-    """Cells of nothing where there are none; rows of tokens as long as the longest."""
-    if cells is None:
-        cells = nothing(like.shape, like.dtype)
-    if width > cells.shape[-1]:
-        cells = np.pad(cells, ((0, 0), (0, width - cells.shape[1])), constant_values=-1)
-    return cells
+def _known(cells: NDArray[Any] | None, like: NDArray[Any]) -> NDArray[Any]:
+    """Cells of nothing where there are none."""
+    return nothing(like.shape, like.dtype) if cells is None else cells
 
 
 def labelled(text: list[str | None], arms: Ints, names: Names | None) -> tuple[str, ...] | None:

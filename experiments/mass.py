@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from icrl.agents import RUCB, LLMAgent, Uniform, check_policy, rollout
+from icrl.agents import LLMAgent, Uniform, check_policy
 from icrl.agents.base import AnyAgent
-from icrl.agents.check_policy import STEPS, PolicyCheck
-from icrl.agents.histories import folded
+from icrl.agents.check_policy import PolicyCheck
+from icrl.agents.histories import STEPS, histories, probes
 from icrl.agents.hybrid import Hybrid
 from icrl.agents.record import identity
 from icrl.envs.types import AnyWorld, Choice, Floats, Public
@@ -124,8 +124,5 @@ def _unread(llm: LLMAgent, task: AnyWorld) -> float:
 
 def _choices(llm: LLMAgent, task: AnyWorld, states: int) -> Iterator[Choice]:
     """One choice in each of a few states after uniform play (or duels of RUCB), from the first step to the last."""
-    player = Uniform() if task.public.slots == 1 else RUCB()
-    runs = rollout(player, task, episodes=states // STEPS)
-    runs = replace(runs, names=llm.names(task.public, runs.episode, runs.seed))
-    for t in np.unique(np.linspace(0, runs.horizon - 1, STEPS).astype(int)).tolist():
-        yield llm.act(*folded(llm, runs.take(runs.lengths > t), t))[1]
+    for state, view in probes(llm, histories(llm, task, states // STEPS, 0)):
+        yield llm.act(state, view)[1]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from icrl.agents import RUCB, LLMAgent, Uniform, rollout
-from icrl.agents.base import AnyAgent
+from icrl.agents import LLMAgent, rollout
+from icrl.agents.histories import anyone
 from icrl.envs import Episodes
 from icrl.envs.types import Choice, Outcome
 from icrl.experiments.config import Experiment, served
@@ -63,8 +63,7 @@ def preview(experiment: Experiment, agent: str | None, step: int, episode: int =
     task, tokenizer = experiment.build_task(), model.tokenizer()
     talker = LLMAgent(_Unasked(tokenizer), model.prompt)
     talker.check(task.public)
-    player: AnyAgent = Uniform() if task.public.slots == 1 else RUCB()
-    runs = rollout(player, task, episodes=[episode], seed=experiment.seed)
+    runs = rollout(anyone(task.public), task, episodes=[episode], seed=experiment.seed)
     if step >= runs.horizon:
         raise ValueError(f"step: the task has {runs.horizon} steps, so one of 0 to {runs.horizon - 1}, got {step}")
     talk = talker.start(runs.public, None, runs.episode, runs.seed)

@@ -10,6 +10,7 @@ from icrl.envs.episodes import Episodes
 from icrl.envs.types import View
 from icrl.prompts.demonstrations import EXAMPLE, LAST
 from icrl.prompts.history import Summary
+from icrl.prompts.parse import shares
 from icrl.prompts.pieces import Tokens
 from icrl.prompts.summary import Totals
 from icrl.prompts.writer import Pulled, Writer, pulled
@@ -38,11 +39,10 @@ def _answer(writer: Writer, episodes: Episodes, b: int, t: int, chosen: Pulled |
     """The labels, or the probabilities where those are asked for: all on what was pulled, if they are unknown."""
     if chosen is None or not writer.prompt.shares:
         return writer.said(chosen)
-    shares = np.eye(len(names))[episodes.arms[b, t]]
+    probs = np.eye(len(names))[episodes.arms[b, t]]
     if episodes.probs is not None and not np.isnan(episodes.probs[b, t]).any():
-        shares = episodes.probs[b, t]
-    lines = (text for name, p in zip(names, shares.tolist(), strict=True) for text in (name, f": {p:.2f}", "\n"))
-    return np.concatenate([writer.said(()), *[writer.encode(text) for text in lines][:-1]])
+        probs = episodes.probs[b, t]
+    return np.concatenate([writer.said(()), *map(writer.encode, shares(names, probs.tolist()))])
 
 
 def _summary(writer: Writer, history: Summary, episodes: Episodes, b: int, names: Sequence[str]) -> list[Tokens]:

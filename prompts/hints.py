@@ -16,7 +16,7 @@ from icrl.envs import tape
 from icrl.envs.tape import Stream
 from icrl.envs.types import Floats, Ints, View
 from icrl.prompts.adviser import AnyAdviser
-from icrl.prompts.scenario import Scenario
+from icrl.prompts.scenario import Scenario, listed
 
 TITLE = "An algorithm's notes on each {unit}:\n"
 UNKNOWN = "nothing known yet"
@@ -107,9 +107,9 @@ def lines(
         found += [text for k in there for text in (names[k], f": {_notes(hints, numbers, k)}\n")]
     if "ranking" in hints.show:
         order = sorted(there, key=lambda k: (k not in arms, -_rank(numbers, k)))
-        found += [RANKING, *[text for k in order for text in (names[k], ", ")][:-1], "\n"]
+        found += [RANKING, *listed([names[k] for k in order]), "\n"]
     if "arm" in hints.show:
-        found += [story.told(ARM), *[text for k in arms for text in (names[k], ", ")][:-1], ".\n"]
+        found += [story.told(ARM), *listed([names[k] for k in arms]), ".\n"]
     return found
 
 

@@ -13,6 +13,7 @@ from icrl.envs.tape import Stream
 from icrl.envs.types import AnyWorld, Choice, Floats, Ints, Outcome, View
 from icrl.prompts.bounds import longest
 from icrl.prompts.chat import Chat
+from icrl.prompts.parse import shares
 from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
 from icrl.prompts.talk import Talk
@@ -92,9 +93,9 @@ def _written(talk: Talk, view: View, choice: Choice) -> Choice:
     """A choice with the text that a model would have written for it, where that is more than labels."""
     if not talk.writer.prompt.shares:
         return Choice(choice.arm)
-    shares = view.legal / view.legal.sum(axis=1, keepdims=True) if choice.probs is None else choice.probs[:, 0]
-    told = (zip(names, row, strict=True) for names, row in zip(talk.names, shares.tolist(), strict=True))
-    return Choice(choice.arm, text=tuple("\n".join(f"{name}: {p:.2f}" for name, p in row) for row in told))
+    probs = view.legal / view.legal.sum(axis=1, keepdims=True) if choice.probs is None else choice.probs[:, 0]
+    told = map(shares, talk.names, probs.tolist())
+    return Choice(choice.arm, text=tuple("".join(texts) for texts in told))
 
 
 def _drawn(task: AnyWorld, seed: int, horizon: int) -> Iterator[Step]:

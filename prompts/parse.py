@@ -21,6 +21,11 @@ def _plain(text: str, names: Sequence[str]) -> str:
     return re.sub(r"(?<!\w)(_{1,3})(?=[^\W_])(.+?)(?<=[^\W_])\1(?!\w)", r"\2", text)
 
 
+def shares(names: Sequence[str], probs: Sequence[float]) -> list[str]:
+    """What `distribution` reads: a line for each arm, as texts that are encoded apart."""
+    return [text for name, p in zip(names, probs, strict=True) for text in (name, f": {p:.2f}", "\n")][:-1]
+
+
 def _any(names: Iterable[str]) -> str:
     """A pattern of any of these; of names that contain others, the longer one is read."""
     return "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))

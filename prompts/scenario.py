@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Annotated, Literal, Self
@@ -27,6 +28,7 @@ CONTROLS = ("Cc", "Zl", "Zp")
 """Unicode's categories of control marks and line breaks."""
 SEPARATOR = ","
 """Between labels in one line."""
+AND = f"{SEPARATOR} "
 WORDS = ("unit", "units", "tries", "act", "acted")
 _PLACEHOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "setting": ((), ("n",)),
@@ -142,6 +144,11 @@ def check_labels(labels: tuple[str, ...]) -> None:
     twice = [label for label, count in Counter(_folded(label) for label in labels).items() if count > 1]
     if twice:
         raise ValueError(f"labels: labels must differ by more than case, but {twice[0]!r} comes twice")
+
+
+def listed(labels: Sequence[str]) -> list[str]:
+    """Labels in one line, as texts that are encoded apart."""
+    return [text for label in labels for text in (label, AND)][:-1]
 
 
 def _folded(label: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from icrl.envs.types import View
 from icrl.envs.words import told
-from icrl.prompts.scenario import SEPARATOR
+from icrl.prompts.scenario import listed
 
 
 def seen(template: str, view: View, row: int, names: Sequence[str], variable: bool) -> list[str]:
@@ -39,4 +39,4 @@ def _context(before: str, after: str, view: View, row: int, names: Sequence[str]
 def _present(view: View, row: int, names: Sequence[str]) -> list[str]:
     """The labels of the arms that are there."""
     there = [name for name, here in zip(names, view.legal[row].tolist(), strict=True) if here]
-    return [text for name in there for text in (name, f"{SEPARATOR} ")][:-1]
+    return listed(there)

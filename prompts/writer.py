@@ -20,7 +20,7 @@ from icrl.prompts.history import Summary
 from icrl.prompts.instructions import instructions, number, refuses
 from icrl.prompts.pieces import Pieces, Tokens
 from icrl.prompts.prompt import Prompt
-from icrl.prompts.scenario import SEPARATOR
+from icrl.prompts.scenario import AND, listed
 from icrl.prompts.seen import seen
 from icrl.prompts.summary import line
 
@@ -28,7 +28,6 @@ Seen = tuple[Tokens, ...]
 """What is told before one choice, as pieces; nothing in tasks that show nothing."""
 Pulled = tuple[str, ...]
 """The labels that one choice named."""
-AND = f"{SEPARATOR} "
 
 
 def pulled(names: Sequence[str], arms: Sequence[int]) -> Pulled | None:
@@ -128,7 +127,7 @@ class Writer:
 
     def label(self, names: Sequence[str]) -> tuple[Tokens, ...]:
         """Labels in one line; each is a piece of its own, so that it is the same tokens everywhere."""
-        return tuple(self.encode(text) for name in names for text in (name, AND))[:-1]
+        return tuple(map(self.encode, listed(names)))
 
     def question(self, seen: Seen) -> Seen:
         """What stands in the stem between the step before and the answer, where a chat asks anew each time."""
