@@ -7,14 +7,14 @@ by episode and time (`icrl.agents.dice.Keyed`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, PlainValidator
 
 from icrl.agents.base import AnyAgent
-from icrl.agents.classical import dealt
+from icrl.agents.classical import Drawing, dealt
 from icrl.agents.dice import BLOCK
 from icrl.agents.record import among
 from icrl.envs import tape
@@ -42,7 +42,7 @@ Player = Annotated[AnyAgent, PlainValidator(agent)]
 
 
 @dataclass(frozen=True)
-class Both:
+class Both(Drawing):
     """What a hybrid carries: the states of its players, and what is drawn or counted beside them."""
 
     parts: tuple[Any, ...]
@@ -52,6 +52,11 @@ class Both:
     """[R, K]"""
     extra: tuple[Any, ...] = ()
     """Arrays [R, ...] of a subclass."""
+
+    def keyed(self, player: Any, view: View, seed: int, use: int) -> Self:
+        """The same state with dice for this moment, for all players inside."""
+        inside = zip(player.players, self.parts, strict=True)
+        return replace(self, parts=tuple(dealt(own, part, view, seed, use) for own, part in inside))
 
 
 class Hybrid:
@@ -133,12 +138,7 @@ class Hybrid:
 
     def _dealt(self, player: AnyAgent, part: Any, state: Both, view: View, use: int) -> Any:
         """A player's state; an algorithm's gets dice for this moment, if a model plays too."""
-        if self.block is not None:
-            return part
-        if isinstance(player, Hybrid):
-            inside = zip(player.players, part.parts, strict=True)
-            return replace(part, parts=tuple(self._dealt(p, own, state, view, use) for p, own in inside))
-        return dealt(player, part, view, state.seed, use)
+        return part if self.block is not None else dealt(player, part, view, state.seed, use)
 
 
 def of_one_game(agent: AnyAgent, public: Public) -> None:

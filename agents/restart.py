@@ -5,30 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from typing import Any, Self
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from icrl.agents.base import AnyAgent
-from icrl.agents.classical import Drawing, dealt
 from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player
 from icrl.envs.trials import game_seed
 from icrl.envs.types import Choice, Floats, Ints, Names, Outcome, Public, View
 
 
 @plain_dataclass(frozen=True, kw_only=True)
-class Game(Both, Drawing):
+class Game(Both):
     """The game that is being played; `seed` is that of this game."""
 
     public: Public
     """Of the whole episode."""
     first: int
     """The seed of the first game."""
-
-    def keyed(self, player: Any, view: View, seed: int, use: int) -> Self:
-        """The same state with dice for this moment."""
-        return replace(self, parts=(dealt(player.agent, self.parts[0], view, seed, use),))
 
 
 @dataclass(frozen=True, config=CONFIG)

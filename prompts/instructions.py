@@ -93,8 +93,8 @@ def instructions(prompt: Prompt, public: Public, games: int = 0, channel: bool =
     for placeholder, value in shown.items():
         text = text.replace(placeholder, value)
     numbers = {"{n}": public.n_arms, "{horizon}": public.game, "{trials}": public.trials}
-    for placeholder, number in numbers.items():
-        text = text.replace(placeholder, str(number))
+    for placeholder, count in numbers.items():
+        text = text.replace(placeholder, str(count))
     before, _, after = story.told(text).partition("{labels}")
     return (f"{prompt.system}\n\n" if prompt.system else "") + before, after
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import product
+from typing import Literal
 
 from icrl.envs.spec import nearest
 from icrl.prompts.adviser import AnyAdviser
 from icrl.prompts.hints import Hints
+from icrl.prompts.history import Named
 from icrl.prompts.prompt import Answer, Prompt
 
 SCENARIOS = {"B": "buttons", "A": "ads"}
-FRAMINGS = {"N": "bare", "S": "advice"}
-HISTORIES = {"R": "raw", "S": "summary"}
-REASONING = {"N": "", "C": "thought"}
-ANSWERS = {"": "direct", "D": "distribution"}
+FRAMINGS: dict[str, Literal["bare", "advice"]] = {"N": "bare", "S": "advice"}
+HISTORIES: dict[str, Named] = {"R": "raw", "S": "summary"}
+ANSWERS: dict[str, Answer] = {
+    "N": "direct",
+    "ND": "distribution",
+    "C": "thought",
+    "CD": "thought-distribution",
+}
+"""By the letters of the reasoning and of what is asked for."""
 
 
 def krishnamurthy() -> dict[str, Prompt]:
@@ -25,21 +32,10 @@ def krishnamurthy() -> dict[str, Prompt]:
     history (layout `log`), and the horizon is told. Their temperatures were 0 and 1 (`LLMAgent`). The one setting with
     which their GPT-4 explored, BSSC~0, asks for a chain of thought more insistently than C does; it is not among these.
     """
-    grid = product(SCENARIOS, FRAMINGS, HISTORIES, REASONING, ANSWERS)
-    return {"".join(code): _prompt(*code) for code in grid}
-
-
-def _prompt(scenario: str, framing: str, history: str, reasoning: str, answer: str) -> Prompt:
-    given = "-".join(part for part in (REASONING[reasoning], ANSWERS[answer]) if part)
-    how: Answer = "thought" if given == "thought-direct" else given  # type: ignore[assignment]
-    return Prompt(
-        HISTORIES[history],  # type: ignore[arg-type]
-        SCENARIOS[scenario],
-        "log",
-        how,
-        instructions=FRAMINGS[framing],  # type: ignore[arg-type]
-        horizon="told",
-    )
+    return {
+        s + f + h + a: Prompt(HISTORIES[h], SCENARIOS[s], "log", ANSWERS[a], instructions=FRAMINGS[f], horizon="told")
+        for s, f, h, a in product(SCENARIOS, FRAMINGS, HISTORIES, ANSWERS)
+    }
 
 
 def evolve(guide: AnyAdviser | None = None) -> dict[str, Prompt]:
