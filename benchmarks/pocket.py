@@ -1,59 +1,114 @@
-"""How `pocket` plays: the table of its model card. Run: `python benchmarks/pocket.py` (about five minutes).
+"""What `pocket` is: the gates and tables of its card. Run: `python benchmarks/pocket.py` (an hour or more on 2 cores).
 
-Labels and seeds are those that its corpus excludes; all players meet the same luck.
+Labels, seeds, a scenario and a number of arms are those that its corpus excludes; all players meet the same luck. Parts
+are measured side by side, in one thread each. Writes `results/pocket.json` part by part (the same command again does
+what is missing), `docs/pocket.md` and its curves. Fewer episodes than 1,000, for a quick look, and other models write
+none of them.
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from card.audit import audit
+from card.common import SEED, machine
+from card.curves import curves, trained
+from card.elsewhere import elsewhere
+from card.formats import masses, written
+from card.gates import reported, required
+from card.page import page
+from card.play import cost, play, told
+from card.teaching import hinted, shown
+from card.thinking import thinking
 
 import icrl
-from icrl.agents.sticky import WinStayLoseShift
-from icrl.finetune.corpus import TEACHER
-from icrl.finetune.heldout import held_out
 
-OUT = Path(__file__).parent / "results" / "pocket.json"
-EPISODES, SEED = 512, 2026
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "pocket.json"
+PAGE, CURVES = ROOT / "docs" / "pocket.md", ROOT / "docs" / "pocket_training.png"
+LOG = ROOT / "models" / "pocket" / "training.json"
+FULL = 1000
+PARTS: dict[str, Any] = {
+    "play": lambda model, n, some: play(model, n),
+    "mass": lambda model, n, some: masses(model, some // 2),
+    "elsewhere": lambda model, n, some: elsewhere(model, some),
+    "hints": lambda model, n, some: hinted(model, some),
+    "shown": lambda model, n, some: shown(model, some),
+    "told": lambda model, n, some: told(model, some),
+    "thoughts": lambda model, n, some: thinking(model, some // 2),
+    "distributions": lambda model, n, some: written(model, some // 2),
+    "audit": lambda model, n, some: audit(model.tokenizer, 2 * n),
+}
 
 
-def players(model: object) -> dict[str, object]:
-    """The players, the yardstick first."""
-    words = {name: held_out(name) for name in ("buttons", "clothes")}
-    prompts = {
-        "pocket, raw": icrl.Prompt("raw", labels=words["buttons"]),
-        "pocket, summary": icrl.Prompt("summary", labels=words["buttons"]),
-        "pocket, raw as a log": icrl.Prompt("raw", layout="log", labels=words["buttons"]),
-        "pocket, raw, clothes": icrl.Prompt("raw", scenario="clothes", labels=words["clothes"]),
+def main(
+    model: Annotated[str, typer.Argument(help="What `icrl.load_model` takes.")] = "pocket",
+    episodes: Annotated[int, typer.Option(help="Of each player for the first gates; a fifth for the rest.")] = FULL,
+    again: Annotated[list[str] | None, typer.Option(help=f"Measure anew: {', '.join(PARTS)}, or cost.")] = None,
+) -> None:
+    """Measure, print, and write the page."""
+    served, writes = icrl.load_model(model), model == "pocket" and episodes >= FULL
+    some = max(32, episodes // 5)
+    head = {
+        "model": f"{model}, weights {served.facts['revision']}",
+        "training": trained(LOG) if model == "pocket" else "unknown",
+        "machine": machine(),
+        "episodes": episodes,
+        "some": some,
+        "seed": SEED,
     }
-    classical = {
-        "Uniform": icrl.Uniform(),
-        "win-stay lose-shift": WinStayLoseShift(),
-        "Greedy": icrl.Greedy(),
-        "Thompson sampling": icrl.ThompsonSampling(),
-        "UCB(c=0.25), the teacher": TEACHER,
-    }
-    return classical | {name: icrl.LLMAgent(model, prompt) for name, prompt in prompts.items()}
+    found = _begun(head) if writes else head
+    for name in again or ():
+        if name not in (*PARTS, "cost"):
+            raise typer.BadParameter(f"again: must be one of {', '.join(PARTS)}, cost; got {name!r}")
+        found.pop(name, None)
+    if "cost" not in found:
+        found["cost"] = cost(served)
+        _save(found, writes)
+    for name, measured in _parts([name for name in PARTS if name not in found], model, episodes, some):
+        found[name] = measured
+        print(json.dumps({name: measured}), flush=True)
+        _save(found, writes)
+    for gate in (*required(found), *reported(found)):
+        print("met   " if gate.met else "MISSED", gate.asked, "|", gate.found)
+    if writes:
+        PAGE.write_text(page(found), encoding="utf-8")
+        curves(LOG, CURVES)
 
 
-def main() -> None:
-    """Plays both tasks of Krishnamurthy et al. 2024 and writes `results/pocket.json`."""
-    model = icrl.load_model("pocket")
-    found = {"episodes": EPISODES, "seed": SEED, "revision": model.facts["revision"], "tasks": {}}
-    for task in ("bernoulli-easy", "bernoulli-hard"):
-        played = {
-            name: icrl.rollout(agent, icrl.make(task), episodes=EPISODES, seed=SEED, batch=128)
-            for name, agent in players(model).items()
-        }
-        table = icrl.compare(played)
-        table["share of Uniform's regret"] = table["regret"] / table.loc["Uniform", "regret"]
-        columns = ["regret", "regret_low", "regret_high", "share of Uniform's regret"]
-        columns += ["suffix_failure", "min_frac", "greedy_frac", "mass"]
-        print(f"\n{task}\n{table[columns].round(3).to_string()}")
-        found["tasks"][task] = json.loads(table[columns].round(4).to_json(orient="index"))
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(found, indent=1) + "\n")
+def _begun(head: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier run has measured of the same."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return found if {name: found.get(name) for name in head} == head else head
+
+
+def _save(found: dict[str, Any], writes: bool) -> None:
+    if writes:
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _parts(names: list[str], model: str, episodes: int, some: int) -> Iterator[tuple[str, Any]]:
+    """As they get done; if one fails, the others come first."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        jobs = {pool.submit(_part, name, model, episodes, some): name for name in names}
+        for job in as_completed(jobs):
+            if not job.exception():
+                yield jobs[job], job.result()
+        for job in jobs:
+            job.result()
+
+
+def _part(name: str, model: str, episodes: int, some: int) -> Any:
+    return PARTS[name](icrl.load_model(model), episodes, some)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

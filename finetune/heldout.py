@@ -1,4 +1,4 @@
-"""What no training corpus may contain, in one place: seeds, scenarios and label words of evaluations."""
+"""What no training corpus may contain, in one place: seeds, a scenario, label words and a number of arms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from icrl.prompts import scenarios
 EVALUATION_SEEDS = range(1_000_000)
 """Seeds that users, tests and tables play; a corpus draws its luck from seeds beyond."""
 
-STORIES = ("buttons", "clothes")
+STORIES = ("buttons", "slots", "clothes")
 """The scenarios that a corpus is written in; the others are held out."""
+
+ARMS = (2, 3, 4, 5, 6, 8, 9, 10)
+"""Numbers of arms; 7 is held out."""
 
 FOLD = 5
 """Every fifth label of each scenario is held out."""
@@ -19,7 +22,12 @@ def held_out(scenario: str) -> tuple[str, ...]:
     return scenarios()[scenario].labels[FOLD - 1 :: FOLD]
 
 
-def trained(scenario: str) -> tuple[str, ...]:
-    """All other labels of a scenario."""
-    out = set(held_out(scenario))
-    return tuple(word for word in scenarios()[scenario].labels if word not in out)
+def words() -> tuple[str, ...]:
+    """All labels of all scenarios."""
+    return tuple(dict.fromkeys(word for story in scenarios().values() for word in story.labels))
+
+
+def trained() -> tuple[str, ...]:
+    """All labels that a corpus uses; any of them may name an arm of any scenario."""
+    out = {word for name in scenarios() for word in held_out(name)}
+    return tuple(word for word in words() if word not in out)

@@ -75,7 +75,6 @@ def run(
 
     [dim]task: bernoulli-hard
     episodes: 64
-    min_mass: 0.5
     tokens: 5_000_000
     agents:
       pocket: {model: pocket, prompt: {history: raw}}

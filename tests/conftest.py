@@ -30,7 +30,7 @@ def fakes() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def tokenizer(fakes):
-    """A tokenizer like pocket's: each label is one token."""
+    """Pocket's own: each label is one token."""
     return fakes.word_tokenizer()
 
 

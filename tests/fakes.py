@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
@@ -33,11 +34,9 @@ from icrl.agents import (
 from icrl.agents.hybrids import Both
 from icrl.envs import Bandit, Choice, tape
 from icrl.envs.tape import Stream
-from icrl.finetune.heldout import STORIES
-from icrl.finetune.tokenizer import TEMPLATE, build
+from icrl.finetune.tokenizer import TEMPLATE
 from icrl.models import Answer, Query
-from icrl.prompts import Hints, Prompt, Stochastic, Window, scenarios
-from icrl.prompts.instructions import SENTENCES
+from icrl.prompts import Hints, Prompt, Stochastic, Window
 
 __all__ = ["AGENTS", "TEMPLATE"]
 
@@ -47,9 +46,10 @@ FIVE = ("red", "blue", "green", "yellow", "orange")
 
 
 def word_tokenizer() -> Any:
-    """As `icrl.finetune.network.new_tokenizer`, which needs torch."""
-    texts = [text for name in STORIES for text in scenarios()[name].texts.values()]
-    return build([text for text in (*texts, *SENTENCES) for _ in range(50)], 16_384)
+    """Pocket's own, without its model."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(files("icrl.models") / "pocket"))
 
 
 def byte_tokenizer(template: str | None) -> Any:

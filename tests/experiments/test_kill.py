@@ -15,7 +15,6 @@ EXPERIMENT = """
 task: {preset: bernoulli-hard, horizon: 60}
 episodes: 24
 batch: 12
-min_mass: 0.5
 agents:
   pocket: {model: pocket}
   ucb: UCB

@@ -69,7 +69,7 @@ HYBRIDS = {
 @pytest.mark.parametrize("name", HYBRIDS)
 def test_a_hybrid_continues_where_it_stopped(name, tmp_path):
     """A run that is stopped after some steps ends as one that was not."""
-    fields = {"task": {"preset": "bernoulli-hard", "horizon": 12}, "episodes": 6, "batch": 4, "min_mass": 0.5}
+    fields = {"task": {"preset": "bernoulli-hard", "horizon": 12}, "episodes": 6, "batch": 4}
     experiment = Experiment.model_validate(fields | {"agents": {"a": yaml.safe_load(HYBRIDS[name])}})
     whole = run(experiment, tmp_path / "whole")["a"]
 

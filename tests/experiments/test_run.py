@@ -19,7 +19,6 @@ PLAN = {
     "task": {"preset": "bernoulli-easy", "horizon": 6},
     "episodes": 5,
     "seed": 3,
-    "min_mass": 0.5,
     "agents": {"ucb": {"type": "UCB", "c": 1.0}, "pocket": {"model": "pocket"}},
 }
 

@@ -1,150 +1,183 @@
+import re
+from collections import Counter
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from icrl.agents import replay
+from icrl.envs import make
 from icrl.finetune import corpus as corpus_module
-from icrl.finetune.corpus import ARMS, TEACHER, Corpus, draw_prompt, draw_task
-from icrl.finetune.heldout import EVALUATION_SEEDS, STORIES, held_out, trained
-from icrl.finetune.rows import IGNORE
+from icrl.finetune import mixture
+from icrl.finetune.corpus import Corpus
+from icrl.finetune.heldout import ARMS, EVALUATION_SEEDS, STORIES, held_out, trained, words
+from icrl.finetune.mixture import draw_prompt, draw_task
+from icrl.finetune.players import SHARES, draw_player
 from icrl.prompts import scenarios
 
 
 @pytest.fixture(scope="module")
 def corpus(tokenizer):
-    return Corpus(tokenizer, seed=0, longest=20, warmup=1, episodes=6)
+    return Corpus(tokenizer, seed=0, longest=20, warmup=1, tokens=1500)
 
 
 @pytest.fixture
 def watched(monkeypatch):
-    """What the corpus plays: (player, task, seed, episodes) of each batch."""
+    """What the corpus plays, and what it shows: (player, task, seed) of each."""
     seen, rollout = [], corpus_module.rollout
 
     def watching(player, task, *, episodes, seed):
-        seen.append((player, task, seed, rollout(player, task, episodes=episodes, seed=seed)))
-        return seen[-1][3]
+        seen.append((player, task, seed))
+        return rollout(player, task, episodes=episodes, seed=seed)
 
     monkeypatch.setattr(corpus_module, "rollout", watching)
+    monkeypatch.setattr(mixture, "rollout", watching)
     return seen
 
 
 def same(rows, others):
-    assert len(rows) == len(others)
-    return all(
-        np.array_equal(a.ids, b.ids) and np.array_equal(a.labels, b.labels) for a, b in zip(rows, others, strict=True)
-    )
+    pairs = zip(rows, others, strict=True)
+    return all(np.array_equal(a.ids, b.ids) and np.array_equal(a.says, b.says) for a, b in pairs)
 
 
 class TestStream:
     def test_a_batch_is_a_function_of_seed_and_index(self, corpus, tokenizer):
-        first = {i: corpus.batch(i) for i in range(6)}
-        fresh = Corpus(tokenizer, seed=0, longest=20, warmup=1, episodes=6)
-        assert all(same(first[i], fresh.batch(i)) for i in reversed(range(6)))
+        first = {i: corpus.batch(i) for i in range(8)}
+        fresh = Corpus(tokenizer, seed=0, longest=20, warmup=1, tokens=1500)
+        assert all(same(first[i], fresh.batch(i)) for i in reversed(range(8)))
 
     def test_batches_differ_by_index_and_by_seed(self, corpus, tokenizer):
-        other = Corpus(tokenizer, seed=1, longest=20, warmup=1, episodes=6)
+        other = Corpus(tokenizer, seed=1, longest=20, warmup=1, tokens=1500)
         batches = [corpus.batch(0), corpus.batch(1), other.batch(0), other.batch(1)]
-        texts = [tokenizer.decode(batch[0].ids) for batch in batches]
-        assert len(set(texts)) == 4
+        assert len({tokenizer.decode(batch[0].ids) for batch in batches}) == 4
 
-    def test_rows_fit_together(self, corpus):
-        for i in range(12):
+    def test_every_row_has_an_answer_that_ends(self, corpus, tokenizer):
+        for i in range(30):
             for row in corpus.batch(i):
-                assert row.ids.shape == row.labels.shape and row.ids.dtype == row.labels.dtype == np.int32
-                assert (row.labels != IGNORE).any() and row.labels[0] == IGNORE
+                assert row.ids.dtype == np.int32 and row.says[-1] and not row.says[0]
+                assert tokenizer.decode(row.ids[-1:]) == "<|end|>"
 
 
 class TestHeldOut:
     def test_lists_split_the_labels(self):
-        for name, story in scenarios().items():
-            assert set(held_out(name)) | set(trained(name)) == set(story.labels)
-            assert not set(held_out(name)) & set(trained(name))
-            assert 0.15 < len(held_out(name)) / len(story.labels) < 0.25
+        out = {word for name in scenarios() for word in held_out(name)}
+        assert len(words()) >= 500 and out | set(trained()) == set(words()) and not out & set(trained())
+        assert 0.15 < len(out) / len(words()) < 0.25
 
     def test_held_out_words_are_never_shown(self, corpus, tokenizer):
-        """By text, not by the code's own lists; words that a scenario's texts use anyway are none of its labels."""
-        shown = set()
-        for i in range(60):
-            batch = corpus.batch(i)
-            for row in batch:
-                shown |= set(row.ids.tolist()) | set(row.labels.tolist())
-        words = {name: [tokenizer.encode(w, add_special_tokens=False)[0] for w in held_out(name)] for name in STORIES}
-        for name, hidden in words.items():
-            assert not shown & set(hidden), name
-        known = [tokenizer.encode(w, add_special_tokens=False)[0] for name in STORIES for w in trained(name)]
+        """Of any scenario, in the text of any row."""
+        shown = {token for i in range(150) for row in corpus.batch(i) for token in row.ids.tolist()}
+        hidden = [tokenizer.encode(w, add_special_tokens=False)[0] for name in scenarios() for w in held_out(name)]
+        known = [tokenizer.encode(w, add_special_tokens=False)[0] for w in trained()]
+        assert not shown & set(hidden)
         assert len(shown & set(known)) > 0.8 * len(known), "the search would find them"
 
+    def test_a_scenario_is_never_told(self, corpus, tokenizer):
+        told = " ".join(tokenizer.decode(row.ids) for i in range(60) for row in corpus.batch(i)[:2])
+        units = {name: story.units for name, story in scenarios().items()}
+        assert {name for name, unit in units.items() if unit in told} == set(STORIES) != set(units)
+
     def test_luck_is_never_that_of_an_evaluation(self, corpus, watched):
-        for i in range(40):
+        for i in range(60):
             corpus.batch(i)
-        seeds = [seed for _, _, seed, _ in watched]
-        assert len(set(seeds)) == 40
-        assert min(seeds) >= len(EVALUATION_SEEDS) and not set(seeds) & set(EVALUATION_SEEDS)
+        seeds = [seed for *_, seed in watched]
+        assert len(set(seeds)) == len(seeds) > 60, "some are games that are shown"
+        assert min(seeds) >= len(EVALUATION_SEEDS)
 
     def test_however_many_evaluations_there_are(self, corpus, watched, monkeypatch):
         """Of 2^40 seeds a million is met too rarely for the test above to see it."""
         monkeypatch.setattr(corpus_module, "EVALUATION_SEEDS", range(2**45))
         for i in range(5):
             corpus.batch(i)
-        assert min(seed for _, _, seed, _ in watched) >= 2**45
+        assert min(seed for *_, seed in watched) >= 2**45
 
     def test_seven_arms_are_held_out(self):
-        drawn = [draw_task(np.random.default_rng(i), 20, ARMS) for i in range(300)]
-        assert {task.n_arms for task in drawn} == set(ARMS) and 7 not in ARMS
+        drawn = {draw_task(np.random.default_rng(i), 20).public.n_arms for i in range(400)}
+        assert drawn <= {*ARMS, 2, 3, 4, 5, 6} and 7 not in drawn and len(drawn) == 8
 
 
 class TestMixture:
-    drawn = [(draw_prompt(np.random.default_rng(i)), draw_task(np.random.default_rng(i), 20, ARMS)) for i in range(300)]
+    def test_all_kinds_of_tasks_and_prompts_come(self):
+        kinds, told = Counter(), Counter()
+        for i in range(1500):
+            rng = np.random.default_rng(i)
+            task = draw_task(rng, 60)
+            player = draw_player(rng, task.public)
+            player.agent.check(task.public)
+            prompt = draw_prompt(rng, task, player, bool(i % 2))
+            prompt.check(task.public)
+            kinds[task.kind] += 1
+            told[prompt.past.kind, prompt.layout, prompt.answer, bool(prompt.hints), bool(prompt.games)] += 1
+            assert prompt.system == (f"The player is {player.kind}." if i % 2 else "")
+        assert set(kinds) == {
+            *("bandit", "switching", "drifting", "action-sets", "best-arm", "linear", "dueling", "trials"),
+        }
+        assert {key[0] for key in told} == {"raw", "summary", "window"} and {key[1] for key in told} == {"turns", "log"}
+        assert {key[2] for key in told} == {"direct", "thought", "distribution"}
+        assert any(key[3] for key in told) and any(key[4] for key in told)
 
-    def test_all_styles_and_tasks_come(self):
-        styles = {(p.history.kind, p.layout, p.scenario.unit) for p, _ in self.drawn}
-        assert len(styles) == 2 * 2 * len(STORIES)
-        kinds = {(task.means.kind, task.noise.kind) for _, task in self.drawn}
-        assert kinds == {("uniform", "bernoulli"), ("gap", "bernoulli"), ("normal", "gaussian")}
+    def test_most_players_are_greedy(self):
+        public = make("bernoulli-hard").public
+        drawn = Counter(draw_player(np.random.default_rng(i), public).kind for i in range(3000))
+        assert stats.chisquare([drawn[k] for k in SHARES], [3000 * p for p in SHARES.values()]).pvalue > 1e-3
+        assert SHARES["greedy"] > 0.5
 
-    def test_horizons_are_bounded(self):
-        horizons = [task.horizon for _, task in self.drawn]
-        assert min(horizons) >= 6 and max(horizons) <= 21, "one more step than is shown"
+    def test_it_begins_with_short_plain_games(self, tokenizer):
+        """At the beginning: few arms, short, told as chats."""
+        corpus = Corpus(tokenizer, longest=200, warmup=10_000, tokens=1500)
+        for i in range(40):
+            (row, *_) = corpus.batch(i)
+            text = tokenizer.decode(row.ids)
+            assert len(row.ids) < 400 and "notes" not in text and "so far" not in text
 
-    def test_all_players_come(self, corpus, watched):
-        for i in range(60):
-            corpus.batch(i)
-        assert {repr(player) for player, *_ in watched} == {repr(player) for _, player in corpus_module.PLAYERS}
+
+def test_plain_answers_are_taught_as_probabilities(corpus):
+    """All of them or none of a batch; and sometimes another than the teacher played."""
+    shares, apart = [], 0
+    for i in range(40):
+        for row in corpus.batch(i):
+            begins = row.says & ~np.append(False, row.says[:-1])
+            taught = row.policy.sum(axis=1)
+            assert np.allclose(taught[taught > 0], 1) and not taught[~begins].any()
+            shares.append(bool(taught.any()))
+            for at in np.flatnonzero(taught):
+                apart += row.policy[at][row.choices == row.ids[at]].sum() < 0.02
+    assert 0.5 < np.mean(shares) < 1 and apart > 20
 
 
-def test_labels_are_the_choices_of_the_teacher(tokenizer, watched):
-    """Decoded: what UCB would do after the history that stands before it."""
-    corpus, decisions = Corpus(tokenizer, seed=3, longest=12, warmup=1, episodes=5), 0
-    for i in range(25):
+def test_nothing_tells_the_best_arm_beforehand(tokenizer):
+    """Its place, and whether its label is one of the first half of the alphabet, as often as by chance."""
+    corpus, places, early, shown = Corpus(tokenizer, longest=4, warmup=1, tokens=1500), [], [], []
+    for i in range(250):
+        _, played, _ = corpus.games(i, np.random.default_rng((0, i)))
+        if played.means is None or played.means.ndim != 2:
+            continue
+        best = played.means.argmax(axis=1)
+        k = played.public.n_arms
+        places += ((best - (k - 1) / 2) / k).tolist()
+        first = np.array([[name < "m" for name in names] for names in played.names])
+        early += first[np.arange(len(best)), best].tolist()
+        shown += first.mean(axis=1).tolist()
+    expected = np.mean(shown)
+    assert len(early) > 1000
+    assert abs(np.mean(early) - expected) < 4 * (expected * (1 - expected) / len(early)) ** 0.5
+    assert abs(np.mean(places)) < 4 * np.std(places) / len(places) ** 0.5
+
+
+def test_thoughts_tell_the_history(tokenizer):
+    """Counts are right; means as often as the batch was meant to have them right."""
+    corpus, right, seen = Corpus(tokenizer, seed=5, longest=20, warmup=1, tokens=1500), 0, 0
+    for i in range(700):
         rows = corpus.batch(i)
-        _, task, seed, played = watched[-1]
-        prompt = draw_prompt(np.random.default_rng((3, i)))
-        names = prompt.names(task.public, played.episode, seed)
-        teacher = np.stack([choice.arm[:, 0] for choice in replay(TEACHER, played)], axis=1)
-        for r, row in enumerate(rows):
-            b = r * len(played) // len(rows)
-            text, said = (tokenizer.decode(x[row.labels != IGNORE]) for x in (row.ids, row.labels))
-            decisions += len(teacher[b]) if prompt.append_only else 1
-            if prompt.append_only:
-                assert said == raw_labels(prompt, played, b, names[b], teacher[b])
-            else:
-                t = sum(pulls_of(row, names[b], tokenizer))
-                assert said == text == f"{names[b][teacher[b, t]]}<|end|>"
-    assert decisions > 500
-
-
-def raw_labels(prompt, played, b, names, teacher):
-    """All that is to be learnt of a raw history: the teacher's answers."""
-    said = ""
-    for t in range(played.horizon - 1):
-        said += f"{names[teacher[t]]}<|end|>"
-    return said if prompt.layout == "turns" else f"{names[teacher[-1]]}<|end|>"
-
-
-def pulls_of(row, names, tokenizer):
-    """Pulls of each arm, read from the text of a summary."""
-    lines = tokenizer.decode(row.ids).split("by button:\n")[-1].split("by item:\n")[-1].splitlines()
-    found = []
-    for name, line in zip(names, lines, strict=False):
-        assert line.endswith(f" ({name})")
-        found.append(int(line.split(", ")[-1].lower().removeprefix("shown ").split()[0]))
-    return found
+        text = tokenizer.decode(rows[0].ids)
+        if "Think first" not in text or "Gaussian" in text or "may be negative" in text:
+            continue
+        played = re.findall(r"Reward (\d) \(([^)]*)\)(?=<|\n)", text.split("<|user|>", 1)[1])
+        for mean, count, name in re.findall(
+            r"Mean reward (-?[\d.]+)(?:, index [^,]*)?, [^\n\d]*(\d+) [^\n(]*\(([^)]*)\)",
+            text.rpartition("<|assistant|>")[2],
+        ):
+            paid = [int(r) for r, n in played if n == name]
+            assert len(paid) == int(count)
+            seen += 1
+            right += abs(float(mean) - np.mean(paid)) < 0.006
+    assert seen > 30 and 0.7 < right / seen < 1

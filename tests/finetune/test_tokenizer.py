@@ -3,17 +3,27 @@ import pytest
 
 from icrl.envs import Public
 from icrl.finetune.heldout import STORIES
-from icrl.finetune.tokenizer import MARKERS, build
+from icrl.finetune.tokenizer import MARKERS, TEMPLATE, build
 from icrl.prompts import Chat, Pieces, Prompt, Writer, scenarios
+from icrl.prompts.instructions import SENTENCES
 
 COINS, NUMBERS = (Public("bandit", 5, 100, family) for family in ("bernoulli", "gaussian"))
+
+
+@pytest.fixture(scope="module", params=["shipped", "built"])
+def tokenizer(request, tokenizer):
+    """The one that pocket has, and a new one."""
+    if request.param == "shipped":
+        return tokenizer
+    texts = [text for name in STORIES for text in scenarios()[name].texts.values()]
+    return build([text for text in (*texts, *SENTENCES) for _ in range(50)], 16_384)
 
 
 def ids(tokenizer, text):
     return tokenizer.encode(text, add_special_tokens=False)
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", scenarios())
 def test_every_label_is_one_token_of_its_own(story, tokenizer):
     found = [ids(tokenizer, label) for label in scenarios()[story].labels]
     assert all(len(tokens) == 1 for tokens in found)
@@ -56,6 +66,7 @@ def test_the_template_is_the_chat(tokenizer):
     text = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
     assert text == "<|system|>s<|user|>u<|assistant|>a<|end|><|user|>v<|assistant|>"
     assert Chat.of(tokenizer).after == "<|end|><|user|>"
+    assert tokenizer.chat_template == TEMPLATE and len(tokenizer) <= 4096
 
 
 def test_too_small_a_vocabulary_is_refused():
