@@ -27,7 +27,7 @@ from icrl.envs import (
 )
 from icrl.envs.types import AnyWorld, Public
 from icrl.finetune.heldout import ARMS, STORIES, trained
-from icrl.finetune.players import Player
+from icrl.finetune.players import Player, tag
 from icrl.prompts import Demonstrations, Hints, Prompt, Summary, Window
 
 TASKS = {
@@ -100,7 +100,7 @@ def draw_prompt(rng: Generator, task: AnyWorld, player: Player, tagged: bool, gr
         "labels": trained(),
         "instructions": str(rng.choice(["bare", "advice"])),
         "horizon": "told" if rng.random() < 0.3 else "hidden",
-        "system": f"The player is {player.kind}." if tagged else "",
+        "system": tag(player.kind) if tagged else "",
     }
     if rng.random() > grown or (public.horizon or 0) > 300:
         style = "raw"

@@ -46,6 +46,11 @@ class Player:
     agent: AnyAgent
 
 
+def tag(kind: str) -> str:
+    """The system text that names a kind of player."""
+    return f"The player is {kind}."
+
+
 def draw_player(rng: Generator, public: Public) -> Player:
     """A player who can play such a task."""
     if public.kind == "dueling":

@@ -78,7 +78,7 @@ def train(out: Path, steps: int, seed: int, save_every: int) -> None:
     trainer = Diaries(model=model, args=arguments, train_dataset=data, data_collator=lambda items: items[0])
     trainer.model_accepts_loss_kwargs = False  # so the mean over the batches of a step is taken
     trainer.add_callback(Playing(trainer, tokenizer))
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)) if out.exists() else None)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
     weights = {name: weight.bfloat16() for name, weight in model.state_dict().items() if name != "lm_head.weight"}
     model.config.use_cache = True  # the Trainer has switched it off
     model.save_pretrained(out / "model", state_dict=weights)  # half the size; the config has them read as float32

@@ -16,6 +16,7 @@ from icrl import metrics
 from icrl.agents import WinStayLoseShift
 from icrl.envs import Episodes
 from icrl.finetune.heldout import held_out
+from icrl.finetune.players import tag
 from icrl.prompts import Prompt
 
 SEED, TEACHING = 2026, 77
@@ -62,9 +63,9 @@ def played(agent: Any, task: Any, episodes: int) -> Episodes:
     return icrl.rollout(agent, task, episodes=episodes, seed=SEED, batch=min(128, 32_000 // task.horizon))
 
 
-def system(text: str) -> dict[str, Any]:
+def system(kind: str) -> dict[str, Any]:
     """The tag of a player's kind."""
-    return {"system": f"The player is {text}."}
+    return {"system": tag(kind)}
 
 
 def measured(runs: Episodes, blind: Episodes) -> dict[str, Any]:
