@@ -22,7 +22,7 @@ from card.audit import audit
 from card.common import SEED, machine
 from card.curves import curves, trained
 from card.elsewhere import elsewhere
-from card.formats import masses, written
+from card.formats import formats, mass, written
 from card.gates import reported, required
 from card.page import page
 from card.play import cost, play, told
@@ -38,7 +38,6 @@ LOG = ROOT / "models" / "pocket" / "training.json"
 FULL = 1000
 PARTS: dict[str, Any] = {
     "play": lambda model, n, some: play(model, n),
-    "mass": lambda model, n, some: masses(model, some // 2),
     "elsewhere": lambda model, n, some: elsewhere(model, some),
     "hints": lambda model, n, some: hinted(model, some),
     "shown": lambda model, n, some: shown(model, some),
@@ -47,36 +46,48 @@ PARTS: dict[str, Any] = {
     "distributions": lambda model, n, some: written(model, some // 2),
     "audit": lambda model, n, some: audit(model.tokenizer, 2 * n),
 }
+FORMATS: dict[str, Any] = {
+    f"mass: {name}": lambda model, n, some, name=name: mass(model, name, some // 2) for name in formats()
+}
+"""Parts of one table, which are kept one by one, as they take long."""
 
 
 def main(
     model: Annotated[str, typer.Argument(help="What `icrl.load_model` takes.")] = "pocket",
     episodes: Annotated[int, typer.Option(help="Of each player for the first gates; a fifth for the rest.")] = FULL,
-    again: Annotated[list[str] | None, typer.Option(help=f"Measure anew: {', '.join(PARTS)}, or cost.")] = None,
+    again: Annotated[list[str] | None, typer.Option(help=f"Measure anew: {', '.join(PARTS)}, mass, or cost.")] = None,
 ) -> None:
     """Measure, print, and write the page."""
     served, writes = icrl.load_model(model), model == "pocket" and episodes >= FULL
     some = max(32, episodes // 5)
     head = {
         "model": f"{model}, weights {served.facts['revision']}",
-        "training": trained(LOG) if model == "pocket" else "unknown",
         "machine": machine(),
         "episodes": episodes,
         "some": some,
         "seed": SEED,
     }
     found = _begun(head) if writes else head
+    found["training"] = trained(LOG) if model == "pocket" else "unknown"
     for name in again or ():
-        if name not in (*PARTS, "cost"):
-            raise typer.BadParameter(f"again: must be one of {', '.join(PARTS)}, cost; got {name!r}")
+        if name not in (*PARTS, "mass", "cost"):
+            raise typer.BadParameter(f"again: must be one of {', '.join(PARTS)}, mass, cost; got {name!r}")
         found.pop(name, None)
+    found.setdefault("mass", {})
     if "cost" not in found:
         found["cost"] = cost(served)
         _save(found, writes)
-    for name, measured in _parts([name for name in PARTS if name not in found], model, episodes, some):
-        found[name] = measured
+    missing = [name for name in PARTS if name not in found]
+    missing += [name for name in FORMATS if name.removeprefix("mass: ") not in found["mass"]]
+    for name, measured in _parts(missing, model, episodes, some):
+        if name in FORMATS:
+            found["mass"][name.removeprefix("mass: ")] = measured
+        else:
+            found[name] = measured
         print(json.dumps({name: measured}), flush=True)
         _save(found, writes)
+    found["mass"] = {name: found["mass"][name] for name in formats()}
+    _save(found, writes)
     for gate in (*required(found), *reported(found)):
         print("met   " if gate.met else "MISSED", gate.asked, "|", gate.found)
     if writes:
@@ -107,7 +118,7 @@ def _parts(names: list[str], model: str, episodes: int, some: int) -> Iterator[t
 
 
 def _part(name: str, model: str, episodes: int, some: int) -> Any:
-    return PARTS[name](icrl.load_model(model), episodes, some)
+    return (PARTS | FORMATS)[name](icrl.load_model(model), episodes, some)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def machine() -> str:
 
 def played(agent: Any, task: Any, episodes: int) -> Episodes:
     """The same luck for all; fewer at once where they are long, so that what a model keeps of them fits."""
-    return icrl.rollout(agent, task, episodes=episodes, seed=SEED, batch=min(128, 32_000 // task.horizon))
+    return icrl.rollout(agent, task, episodes=episodes, seed=SEED, batch=min(128, 32_000 // task.public.horizon))
 
 
 def system(kind: str) -> dict[str, Any]:

@@ -35,4 +35,4 @@ def curves(log: Path, out: Path) -> None:
 def trained(log: Path) -> str:
     """How long the training was."""
     training = json.loads(log.read_text())
-    return f"{training['steps']:,} steps of four batches of about 1,500 tokens"
+    return f"{training['steps']:,} steps of four batches of about 1,800 tokens"

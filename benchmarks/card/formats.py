@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import icrl
-from card.common import RAW, TEACHING, UCB, WORDS, each, played, system
+from card.common import RAW, TEACHING, UCB, WORDS, played, system
 from icrl.agents import RUCB, LinUCB, Restarting
 from icrl.prompts import Demonstrations, Hints, Prompt, Summary, Window
 
@@ -16,7 +16,8 @@ from icrl.prompts import Demonstrations, Hints, Prompt, Summary, Window
 def formats() -> dict[str, tuple[Any, Prompt]]:
     """A task and a prompt of each kind."""
     coins, contexts = icrl.make("bernoulli-hard"), icrl.make("linear", n_arms=3, dim=2, horizon=50)
-    short, chance = icrl.make("bernoulli-hard", horizon=30), icrl.ThompsonSampling()
+    short, chance = icrl.make("bernoulli-hard", horizon=15), icrl.ThompsonSampling()
+    ten = icrl.make("bernoulli-hard", n_arms=10)
     duels, trials = icrl.make("dueling", horizon=60), icrl.make("trials")
     teacher = icrl.rollout(icrl.Greedy(), coins, episodes=32, seed=TEACHING)
     return {
@@ -24,7 +25,10 @@ def formats() -> dict[str, tuple[Any, Prompt]]:
         "raw, as a log": (coins, Prompt(layout="log")),
         "raw, slot machines": (coins, Prompt(scenario="slots")),
         "raw, clothes, advice, horizon told": (coins, Prompt("raw", "clothes", instructions="advice", horizon="told")),
-        **{f"raw, two to ten arms: {k}": (icrl.make("bernoulli-hard", n_arms=k), Prompt()) for k in (2, 10)},
+        **{f"raw, {k} arms": (icrl.make("bernoulli-hard", n_arms=k), Prompt()) for k in (2, 8, 9, 10)},
+        "raw, as a log, 10 arms": (ten, Prompt(layout="log")),
+        "summary, 10 arms": (ten, Prompt("summary")),
+        "hints: numbers, 10 arms": (ten, Prompt(hints=UCB)),
         **{f"raw, tag: {kind}": (coins, Prompt(**system(kind))) for kind in ("greedy", "optimistic", "random")},
         "summary": (coins, Prompt("summary")),
         "summary with spread and last rewards, as a log": (coins, Prompt(Summary(spread=True, last=2), layout="log")),
@@ -52,15 +56,13 @@ def formats() -> dict[str, tuple[Any, Prompt]]:
     }
 
 
-def masses(model: Any, episodes: int) -> dict[str, dict[str, float]]:
-    """By format: the mean mass of its steps, and of that step where it is least."""
-    found = {}
-    for name, (task, prompt) in each(formats().items(), "label mass"):
-        runs = played(icrl.LLMAgent(model, replace(prompt, labels=WORDS)), task, episodes)
-        assert runs.mass is not None
-        steps = np.nanmean(runs.mass.reshape(len(runs), runs.horizon, -1), axis=(0, 2))
-        found[name] = {"mean": float(steps.mean()), "least": float(steps.min()), "at": int(steps.argmin()) + 1}
-    return found
+def mass(model: Any, name: str, episodes: int) -> dict[str, float]:
+    """In one format: the mean mass of its steps, and of that step where it is least."""
+    task, prompt = formats()[name]
+    runs = played(icrl.LLMAgent(model, replace(prompt, labels=WORDS)), task, episodes)
+    assert runs.mass is not None
+    steps = np.nanmean(runs.mass.reshape(len(runs), runs.horizon, -1), axis=(0, 2))
+    return {"mean": float(steps.mean()), "least": float(steps.min()), "at": int(steps.argmin()) + 1}
 
 
 def written(model: Any, episodes: int) -> dict[str, float]:
