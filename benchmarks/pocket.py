@@ -46,10 +46,8 @@ PARTS: dict[str, Any] = {
     "distributions": lambda model, n, some: written(model, some // 2),
     "audit": lambda model, n, some: audit(model.tokenizer, 2 * n),
 }
-FORMATS: dict[str, Any] = {
-    f"mass: {name}": lambda model, n, some, name=name: mass(model, name, some // 2) for name in formats()
-}
-"""Parts of one table, which are kept one by one, as they take long."""
+MASS = "mass"
+"""One table more; its rows are kept one by one, as they take long."""
 
 
 def main(
@@ -70,23 +68,20 @@ def main(
     found = _begun(head) if writes else head
     found["training"] = trained(LOG) if model == "pocket" else "unknown"
     for name in again or ():
-        if name not in (*PARTS, "mass", "cost"):
-            raise typer.BadParameter(f"again: must be one of {', '.join(PARTS)}, mass, cost; got {name!r}")
+        if name not in (*PARTS, MASS, "cost"):
+            raise typer.BadParameter(f"again: must be one of {', '.join(PARTS)}, {MASS}, cost; got {name!r}")
         found.pop(name, None)
-    found.setdefault("mass", {})
+    masses = found.setdefault(MASS, {})
     if "cost" not in found:
         found["cost"] = cost(served)
         _save(found, writes)
-    missing = [name for name in PARTS if name not in found]
-    missing += [name for name in FORMATS if name.removeprefix("mass: ") not in found["mass"]]
-    for name, measured in _parts(missing, model, episodes, some):
-        if name in FORMATS:
-            found["mass"][name.removeprefix("mass: ")] = measured
-        else:
-            found[name] = measured
-        print(json.dumps({name: measured}), flush=True)
+    missing = [(name, "") for name in PARTS if name not in found]
+    missing += [(MASS, prompt) for prompt in formats() if prompt not in masses]
+    for (name, prompt), measured in _parts(missing, model, episodes, some):
+        (masses if prompt else found)[prompt or name] = measured
+        print(json.dumps({prompt or name: measured}), flush=True)
         _save(found, writes)
-    found["mass"] = {name: found["mass"][name] for name in formats()}
+    found[MASS] = {name: masses[name] for name in formats()}
     _save(found, writes)
     for gate in (*required(found), *reported(found)):
         print("met   " if gate.met else "MISSED", gate.asked, "|", gate.found)
@@ -106,10 +101,10 @@ def _save(found: dict[str, Any], writes: bool) -> None:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def _parts(names: list[str], model: str, episodes: int, some: int) -> Iterator[tuple[str, Any]]:
+def _parts(names: list[tuple[str, str]], model: str, episodes: int, some: int) -> Iterator[tuple[tuple[str, str], Any]]:
     """As they get done; if one fails, the others come first."""
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        jobs = {pool.submit(_part, name, model, episodes, some): name for name in names}
+        jobs = {pool.submit(_part, *name, model, episodes, some): name for name in names}
         for job in as_completed(jobs):
             if not job.exception():
                 yield jobs[job], job.result()
@@ -117,8 +112,9 @@ def _parts(names: list[str], model: str, episodes: int, some: int) -> Iterator[t
             job.result()
 
 
-def _part(name: str, model: str, episodes: int, some: int) -> Any:
-    return (PARTS | FORMATS)[name](icrl.load_model(model), episodes, some)
+def _part(name: str, prompt: str, model: str, episodes: int, some: int) -> Any:
+    served = icrl.load_model(model)
+    return mass(served, prompt, some // 2) if prompt else PARTS[name](served, episodes, some)
 
 
 if __name__ == "__main__":

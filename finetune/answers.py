@@ -80,8 +80,7 @@ def _thought(
     for k, n, mean in tried:
         index = "" if c is None else f", index {mean + (c / n) ** 0.5:.2f}"
         text = writer.texts["tried"].replace("{pulls}", str(n)).replace("{mean}", f"{mean:.2f}{index}")
-        before, _, after = text.partition("{label}")
-        pieces += [writer.encode(before), writer.encode(names[k]), writer.encode(after)]
+        pieces += writer.told(text, (names[k],))
     best = max(tried, key=lambda arm: arm[2])[0]
     return [*pieces, writer.encode(BEST), writer.encode(names[best]), writer.encode(".\n")]
 

@@ -28,7 +28,7 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, i: int) -> Batch:
         """Ids and labels [R, n], answers [R, n], policy [R, n, K] and choices [R, K], as `loss` takes them."""
         rows = self.corpus.batch(i)
-        ids = torch.from_numpy(pad(rows, self.pad_id)).long()
+        ids = torch.from_numpy(pad([row.ids for row in rows], self.pad_id)).long()
         labels = torch.where(ids == self.pad_id, IGNORE, ids)
         answers = torch.zeros_like(labels, dtype=torch.bool)
         arms = max(len(row.choices) for row in rows)

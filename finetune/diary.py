@@ -94,7 +94,7 @@ def diary(
             for own, begin, more, answer, probs in zip(spans, _ends(talk), asked, said, taught, strict=True):
                 own.append(Span(begin + more, begin + more + len(answer) + 1, probs))
         over = np.zeros(len(rows), np.bool_)
-        stays = _stacked(said) if writer.keeps or writer.prompt.shares else None
+        stays = pad(said, -1).astype(np.int64) if writer.keeps or writer.prompt.shares else None
         choice = recorded(played, rows, t)
         choice = choice if stays is None else replace(choice, ids=stays)
         talk = talk.answered(view, choice, Outcome(played.rewards[:, t], over, over))
@@ -116,17 +116,9 @@ def _row(ids: Tokens, spans: Sequence[Span], choices: Tokens) -> Row:
     return Row(ids.astype(np.int32), says, choices, policy)
 
 
-def _stacked(said: Sequence[Tokens]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """[R, W] filled up with -1."""
-    ids = np.full((len(said), max(map(len, said))), -1)
-    for row, tokens in zip(ids, said, strict=True):
-        row[: len(tokens)] = tokens
-    return ids
-
-
-def pad(rows: Sequence[Row], fill: int) -> Tokens:
+def pad(rows: Sequence[Tokens], fill: int) -> Tokens:
     """Ids as a rectangle, padded on the right."""
-    ids = np.full((len(rows), max(len(row.ids) for row in rows)), fill, np.int32)
-    for line, row in zip(ids, rows, strict=True):
-        line[: len(row.ids)] = row.ids
+    ids = np.full((len(rows), max(map(len, rows))), fill, np.int32)
+    for line, tokens in zip(ids, rows, strict=True):
+        line[: len(tokens)] = tokens
     return ids

@@ -187,12 +187,12 @@ class Writer:
         texts, chat = self.texts, self.chat
         if not self.turns:
             lost = (self.encode(texts["lost"]),)
-            return *seen, *(lost if chosen is None else self._told(texts["line"], chosen, reward))
+            return *seen, *(lost if chosen is None else self.told(texts["line"], chosen, reward))
         if chosen is None:
             return *self.question(seen), answer, self.encode(chat.after + texts["forfeit"] + then)
-        return *self.question(seen), answer, *self._told(chat.after + texts["feedback"] + then, chosen, reward)
+        return *self.question(seen), answer, *self.told(chat.after + texts["feedback"] + then, chosen, reward)
 
-    def _told(self, template: str, chosen: Pulled, reward: float | None = None) -> tuple[Tokens, ...]:
+    def told(self, template: str, chosen: Pulled, reward: float | None = None) -> tuple[Tokens, ...]:
         """A text around labels."""
         if reward is not None:
             template = template.replace("{reward}", self.reward(reward))
@@ -210,7 +210,7 @@ class Writer:
         history = self.prompt.past
         assert isinstance(history, Summary)
         texts = (line(self.texts, history, self.reward, *arm) for arm in known)
-        lines = (self._told(text, (name,)) for text, name in zip(texts, names, strict=True))
+        lines = (self.told(text, (name,)) for text, name in zip(texts, names, strict=True))
         return tuple(piece for arm in lines for piece in arm)
 
     def tail(self, seen: Seen = (), hint: Sequence[str] = ()) -> Tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from icrl.agents import RUCB, LinUCB, Restarting
 from icrl.prompts import Demonstrations, Hints, Prompt, Summary, Window
 
 
+@cache
 def formats() -> dict[str, tuple[Any, Prompt]]:
     """A task and a prompt of each kind."""
     coins, contexts = icrl.make("bernoulli-hard"), icrl.make("linear", n_arms=3, dim=2, horizon=50)
@@ -66,7 +68,7 @@ def mass(model: Any, name: str, episodes: int) -> dict[str, float]:
 
 
 def written(model: Any, episodes: int) -> dict[str, float]:
-    """How many written distributions can be read, and how far their arms lie from the best ones."""
+    """How many written distributions cannot be read, and how often the last pull is of the best arm."""
     task = icrl.make("bernoulli-easy", horizon=30)
     runs = played(icrl.LLMAgent(model, replace(RAW, answer="distribution")), task, episodes)
     assert runs.failed is not None

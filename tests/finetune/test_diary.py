@@ -145,7 +145,7 @@ def test_padding(fakes, tokenizer):
     agent = LLMAgent(fakes.FakeModel(tokenizer), Prompt("summary"))
     runs = rollout(agent, COINS, episodes=3)
     rows = diary(agent.writer(COINS.public), runs, labels(agent.writer(COINS.public), runs), [0, 8])
-    ids = pad(rows, 0)
+    ids = pad([row.ids for row in rows], 0)
     assert ids.shape == (6, max(len(row.ids) for row in rows))
     for line, row in zip(ids, rows, strict=True):
         assert line[: len(row.ids)].tolist() == row.ids.tolist() and not line[len(row.ids) :].any()
