@@ -1,11 +1,15 @@
-# The project's commands. Everything is installed into $(VENV), by pip, with the pins of constraints.txt; pip's own
-# settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, pip.conf ...) pass through. PYTHONWARNINGS keeps from the
-# screen what setuptools advises about any editable installation.
+# The project's commands. Everything is installed into $(VENV), by pip, with the pins of constraints.txt; vLLM has an
+# environment beside it, $(VENV)-vllm, and its own list, constraints-vllm.txt. pip's own settings (PIP_INDEX_URL,
+# PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, pip.conf ...) pass through. PYTHONWARNINGS keeps from the screen what setuptools
+# advises about any editable installation.
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-INSTALL = PYTHONWARNINGS=ignore::UserWarning $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+VLLM := $(VENV)-vllm
+PYTEST_WORKERS ?= auto
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+INSTALL = PYTHONWARNINGS=ignore::UserWarning $(BIN)/python $(PIP_INSTALL) -c constraints.txt
 
 # Has glibc keep freed memory instead of giving it back at each step, which is a tenth of a training's time.
 KEEPS := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
@@ -13,17 +17,22 @@ KEEPS := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184 MA
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format pocket bench clean
+.PHONY: help demo test test-vllm check format pocket bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.model ## play the embedded model and classical agents on the same luck, and write a report
 	$(BIN)/icrl run examples/demo.yaml --out runs/demo
 	$(BIN)/icrl report runs/demo
 
+# A process per core, and one thread in each; who has nothing left to do takes from the others.
 test: $(VENV)/.test ## run the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+# vLLM's own warnings are not ours to mend, so they are shown and are no errors.
+test-vllm: $(VLLM)/.test ## run the tests of the real vLLM, on the CPU, in an environment of its own
+	HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -W default tests/backends
 
 check: $(VENV)/.lint ## lint, formatting and types
 	$(BIN)/ruff check
@@ -42,7 +51,7 @@ bench: $(VENV)/.model ## time icrl beside its peers
 
 clean: ## remove caches and build outputs; the environment and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path './.venv*' -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -not -path './$(VENV)*' -prune -exec rm -rf {} +
 
 # What is installed, one stamp per set: a set is installed again when pyproject.toml or the pins are newer.
 
@@ -60,12 +69,20 @@ $(VENV)/.train: $(VENV)/.pip pyproject.toml
 	$(INSTALL) -e ".[train]"
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.train
-	$(INSTALL) --group test --group build
+$(VENV)/.test: $(VENV)/.pip pyproject.toml
+	$(INSTALL) -e ".[train,http]" --group test --group build
 	@touch $@
 
-$(VENV)/.lint: $(VENV)/.train
-	$(INSTALL) --group lint
+$(VENV)/.lint: $(VENV)/.pip pyproject.toml
+	$(INSTALL) -e ".[train,http]" --group lint
+	@touch $@
+
+# Nothing is resolved: constraints-vllm.txt is the whole environment, and says why.
+$(VLLM)/.test: constraints-vllm.txt pyproject.toml
+	@$(VLLM)/bin/python -m pip --version >/dev/null 2>&1 || { $(PYTHON) -c "$$NEEDS" && $(PYTHON) -m venv $(VLLM); }
+	@echo "Installing into $(VLLM); the first time this takes a few minutes."
+	$(VLLM)/bin/python $(PIP_INSTALL) --no-deps -r constraints-vllm.txt
+	PYTHONWARNINGS=ignore::UserWarning $(VLLM)/bin/python $(PIP_INSTALL) --no-deps -e .
 	@touch $@
 
 define NEEDS

@@ -10,8 +10,8 @@ import numpy as np
 
 from icrl.envs import tape
 from icrl.envs.tape import Stream
-from icrl.envs.types import Choice, Floats, Ints, View
-from icrl.models.base import Model, Query
+from icrl.envs.types import USAGE, Choice, Floats, Ints, View
+from icrl.models.base import Answer, Choices, Model, Query
 from icrl.prompts.pieces import Tokens
 from icrl.prompts.scenario import AND
 from icrl.prompts.talk import Talk
@@ -51,14 +51,14 @@ def scored(asked: Asked) -> Choice:
     writer, names = asked.talk.writer, asked.talk.names
     rows, k, slots = *asked.view.legal.shape, writer.public.slots
     arms, probs = np.zeros((rows, slots), np.int64), np.zeros((rows, slots, k))
-    mass, usage = np.zeros((rows, slots)), np.zeros((rows, 3), np.int64)
+    mass, usage = np.zeros((rows, slots)), np.zeros((rows, len(USAGE)), np.int64)
     prompts = asked.prompts
     for slot in range(slots):
         answers = asked.model.ask(_questions(asked, prompts, slot))
-        probs[:, slot][_there(asked)] = np.exp(np.concatenate([a.logp for a in answers]))
+        probs[:, slot][there(asked)] = np.exp(np.concatenate([a.logp for a in answers]))
         arms[:, slot] = inverse(probs[:, slot], asked, slot)
         mass[:, slot] = [a.mass for a in answers]
-        usage += np.array([a.usage for a in answers])
+        usage += spent(answers)
         if slot + 1 < slots:
             said = [row[arm] for row, arm in zip(names, arms[:, slot].tolist(), strict=True)]
             rest = writer.encode(AND)
@@ -67,19 +67,28 @@ def scored(asked: Asked) -> Choice:
     return Choice(arms, probs, mass, "exact", text, failed=np.zeros(rows, np.int64), usage=usage)
 
 
-def _there(asked: Asked) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def spent(answers: Sequence[Answer], thought: bool = False) -> Ints:
+    """[R, 4] the tokens of answers, or of thoughts, in the order of USAGE."""
+    read, written = np.array([a.usage[:2] for a in answers]), np.array([[a.usage[2]] for a in answers])
+    return np.hstack([read, np.where([[not thought, thought]], written, 0)])
+
+
+def there(asked: Asked) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """[R, K] arms that may be named; tasks whose arms never go need no look."""
     legal = asked.view.legal
     return legal if asked.talk.writer.public.variable else np.ones_like(legal)
 
 
+def allowed(asked: Asked, slot: int = 0) -> list[Choices]:
+    """[R] the labels of the arms that are there."""
+    rows = zip(asked.talk.choices, there(asked).tolist(), strict=True)
+    return [tuple(c for c, here in zip(choices[slot], own, strict=True) if here) for choices, own in rows]
+
+
 def _questions(asked: Asked, prompts: Sequence[Tokens], slot: int) -> list[Query]:
     """Which of the arms that are there, for each row."""
-    found = []
-    for ids, key, choices, there in zip(prompts, asked.keys, asked.talk.choices, _there(asked).tolist(), strict=True):
-        allowed = tuple(c for c, here in zip(choices[slot], there, strict=True) if here)
-        found.append(Query(ids, key, allowed, asked.temperature))
-    return found
+    rows = zip(prompts, asked.keys, allowed(asked, slot), strict=True)
+    return [Query(ids, key, choices, asked.temperature) for ids, key, choices in rows]
 
 
 def inverse(probs: Floats, asked: Asked, slot: int = 0) -> Ints:

@@ -52,7 +52,7 @@ class _Probe(LLMAgent):
         talk, legal = asked.talk, asked.view.legal
         counts = np.zeros((len(legal), legal.shape[1] + 1))
         room = self.model.window - max(map(len, asked.prompts))
-        limit = min(replace(self.prompt, answer="free").limit(talk.writer.public), room)
+        limit = min(replace(self.prompt, answer="free", thoughts="dropped").limit(talk.writer.public), room)
         for i in range(self.samples):
             rows = zip(asked.prompts, asked.keys, asked.luck(Stream.CHECK, i).tolist(), strict=True)
             queries = [Query(ids, key, None, self.temperature, u, limit, asked.ends) for ids, key, u in rows]

@@ -34,6 +34,7 @@ class Once:
 
     def __init__(self, model: Model) -> None:
         self.name, self.tokenizer, self.window, self.facts = model.name, model.tokenizer, model.window, model.facts
+        self.exact = model.exact
         self._ask, self._known = model.ask, dict[Any, Answer]()
 
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
@@ -46,7 +47,16 @@ class Once:
 
 
 def scored(agent: LLMAgent) -> LLMAgent:
-    """The same agent, whose policy is read from probabilities, after a thought if it thinks."""
+    """The same agent, whose policy is read from probabilities, after a thought if it thinks.
+
+    Raises:
+        ValueError: Its model gives none.
+    """
+    if not agent.model.exact:
+        raise ValueError(
+            f"agent: this needs the probabilities of the labels, which {agent.model.name} does not give; transformers "
+            "models, vllm:MODEL and vLLM servers do"
+        )
     answer: Answering = "thought" if agent.prompt.thinks else "direct"
     return replace(agent, prompt=replace(agent.prompt, answer=answer))
 

@@ -56,6 +56,11 @@ class LLMAgent:
         """Any batch: each row's randomness is keyed by its episode and time."""
         return None
 
+    @property
+    def scores(self) -> bool:
+        """Whether the policy is read from probabilities; if not, answers are written."""
+        return self.prompt.scored and self.model.exact
+
     @cached_property
     def _chat(self) -> Chat:
         return Chat.of(self.model.tokenizer, self.prompt.thinks)
@@ -112,7 +117,7 @@ class LLMAgent:
 
     def answer(self, asked: Asked) -> Choice:
         """What follows the thought, if there is one."""
-        return scored(asked) if self.prompt.scored else written(asked)
+        return scored(asked) if self.scores else written(asked)
 
     def update(self, state: Talk, view: View, choice: Choice, outcome: Outcome) -> Talk:
         """Adds the step to the conversations."""

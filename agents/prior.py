@@ -13,7 +13,10 @@ from icrl.agents.base import AnyAgent
 from icrl.agents.classical import argmax
 from icrl.agents.dice import Keyed
 from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, labelled, of_one_game
-from icrl.envs.types import Choice, Ints, Names, Outcome, Public, View
+from icrl.agents.llm import LLMAgent
+from icrl.envs.types import USAGE, Choice, Ints, Names, Outcome, Public, View
+
+_UNKNOWN = "its answers have no probabilities; use answer='direct', and a model that tells them"
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -41,6 +44,8 @@ class PriorThompson(Hybrid):
         """Raises ValueError unless rewards are 0 or 1 and the model can play."""
         super().check(public)
         of_one_game(self, public)
+        if isinstance(self.llm, LLMAgent) and not (self.llm.scores or self.llm.prompt.shares):
+            raise ValueError(f"llm: {_UNKNOWN}")
         if public.reward != "bernoulli":
             raise ValueError(f"agent: PriorThompson needs Bernoulli rewards, the task's are {public.reward}")
 
@@ -55,9 +60,9 @@ class PriorThompson(Hybrid):
         view = View(episodes, zero, zero, np.ones(shape, np.bool_))
         _, choice = self.llm.act(self.llm.start(public, state.names, episodes, seed), view)
         if choice.probs is None:
-            raise ValueError("llm: its answers have no probabilities; use answer='direct'")
+            raise ValueError(f"llm: {_UNKNOWN}")
         opinion = choice.probs[:, 0] / choice.probs[:, 0].max(axis=1, keepdims=True)
-        usage = np.full((len(episodes), 3), -1) if choice.usage is None else choice.usage
+        usage = np.full((len(episodes), len(USAGE)), -1) if choice.usage is None else choice.usage
         return replace(state, extra=(opinion, np.zeros(shape), usage))
 
     def act(self, state: Both, view: View) -> tuple[Both, Choice]:

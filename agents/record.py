@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from icrl.agents.base import AnyAgent
 from icrl.envs.episodes import Episodes, nothing, widened
-from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Public, Truth, View, take
+from icrl.envs.types import AnyWorld, Bools, Choice, Ints, Names, Outcome, Public, Truth, View, take
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def collect(agent: AnyAgent, task: AnyWorld, episodes: Ints, seed: int, steps: I
     for name in ("arms", "probs", "mass"):
         if name in columns and task.public.slots == 1:
             columns[name] = columns[name][:, :, 0]
-    texts = ("text", "thought", "refused", "obs")
+    texts = ("policy", "text", "thought", "refused", "obs")
     columns |= {name: columns[name].astype(np.str_) for name in texts if name in columns}
     columns |= {"lengths": lengths, "terminated": terminated}
     return record(task, identity(agent), episodes, seed, agent.names(task.public, episodes, seed), columns)
@@ -106,7 +106,10 @@ def _cells(step: Step, public: Public) -> dict[str, NDArray[Any]]:
     cells = {"arms": choice.arm, "rewards": step.outcome.reward, "gap": step.truth.gap}
     extras = {"probs": choice.probs, "mass": choice.mass, "failed": choice.failed}
     extras |= {"usage": choice.usage, "ids": choice.ids, "dropped": choice.dropped, "cut": choice.cut}
-    extras |= {name: np.array(said, dtype=object) for name, said in _words(choice).items()}
+    said = _words(choice)
+    if (policy := policies(choice)) is not None:
+        said["policy"] = policy
+    extras |= {name: np.array(texts, dtype=object) for name, texts in said.items()}
     return cells | _shown(step.view, public) | {k: v for k, v in extras.items() if v is not None}
 
 
@@ -133,6 +136,17 @@ def _words(choice: Choice) -> dict[str, tuple[str, ...]]:
     """Columns of a choice that are texts."""
     texts = {"text": choice.text, "thought": choice.thought, "refused": choice.refused}
     return {name: said for name, said in texts.items() if said is not None}
+
+
+def policies(choice: Choice) -> tuple[str, ...] | None:
+    """[R] how the policy of a model is known; empty in rows in which none was asked."""
+    if choice.policy is None or choice.usage is None:
+        return None
+    asked: Bools = choice.usage[:, 0] >= 0
+    told: Bools = np.full(len(asked), choice.policy == "exact")
+    if choice.probs is not None:  # of two models, one may tell its probabilities and one not
+        told = np.asarray(~np.isnan(choice.probs).all(axis=(1, 2)))
+    return tuple(np.where(asked, np.where(told, "exact", "sampled"), "").tolist())
 
 
 def identity(value: Any) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from icrl.agents.base import AnyAgent
 from icrl.agents.record import Step, among, collect
 from icrl.envs.episodes import Episodes, join
-from icrl.envs.types import AnyWorld, Choice, Ints, Names, Outcome, Public, View, take
+from icrl.envs.types import USAGE, AnyWorld, Choice, Ints, Names, Outcome, Public, View, take
 
 ROWS = 4096  # rows of classical agents that move together: enough to hide numpy's call costs, small enough for caches
 CONTEXT_ROWS = 512  # the same where agents keep matrices
@@ -74,7 +74,7 @@ def _checked(choice: Choice, public: Public, view: View) -> Choice:
         "probs": (*shape, k),
         "mass": shape,
         "failed": (rows,),
-        "usage": (rows, 3),
+        "usage": (rows, len(USAGE)),
         "dropped": (rows, 2),
         "cut": (rows,),
     }

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from icrl.agents.asking import Asked
+from icrl.agents.asking import Asked, spent
+from icrl.agents.writing import rectangle
 from icrl.envs.tape import Stream
 from icrl.envs.types import Choice, Ints
 from icrl.models.base import Query
@@ -27,7 +28,7 @@ class Thoughts:
     cut: Ints
     """[R] 1 where the model did not come to an end itself."""
     usage: Ints
-    """[R, 3]"""
+    """[R, 4]"""
 
     def before(self, asked: Asked) -> Asked:
         """The same question, after the thought."""
@@ -47,11 +48,8 @@ class Thoughts:
             own: list[Any] = [np.concatenate(talk.writer.label(labels or ())) for labels in named]
         else:
             own = [row[row >= 0] for row in choice.ids]
-        whole = [np.concatenate(pair) for pair in zip(self.ids, own, strict=True)]
-        ids = np.full((len(whole), talk.writer.thought_limit + talk.writer.answer_limit), -1)
-        for row, tokens in zip(ids, whole, strict=True):
-            row[: len(tokens)] = tokens
-        return ids
+        whole = [np.concatenate(pair).tolist() for pair in zip(self.ids, own, strict=True)]
+        return rectangle(whole, talk.writer.thought_limit + talk.writer.answer_limit)
 
 
 def think(asked: Asked) -> Thoughts:
@@ -62,8 +60,8 @@ def think(asked: Asked) -> Thoughts:
     answers = model.ask([Query(p, key, None, asked.temperature, u, limit, asked.ends, mark) for p, key, u in rows])
     found = [_thought(model.tokenizer, answer.ids, mark) for answer in answers]
     ids = [np.append(np.array(own, np.int32), writer.closing(text)).astype(np.int32) for own, text in found]
-    cut = np.array([len(own) == limit for own, _ in found], np.int64)
-    return Thoughts(tuple(text for _, text in found), ids, cut, np.array([answer.usage for answer in answers]))
+    cut = np.array([answer.cut for answer in answers], np.int64)
+    return Thoughts(tuple(text for _, text in found), ids, cut, spent(answers, thought=True))
 
 
 def _thought(tokenizer: Any, ids: Sequence[int], mark: str) -> tuple[Sequence[int], str]:

@@ -50,10 +50,12 @@ class Episodes:
     """[B, T, K] the policy after temperature."""
     mass: Floats | None = None
     """[B, T] probability of the labels before masking."""
+    policy: Texts | None = None
+    """[B, T] `exact` where a model's policy was read, `sampled` where it only drew; empty where no model was asked."""
     failed: Ints | None = None
     """[B, T] unreadable answers before the step was taken."""
     usage: Ints | None = None
-    """[B, T, 3] tokens fed, reused, generated."""
+    """[B, T, 4] tokens, in the order of `icrl.envs.types.USAGE`; -1 where no model was asked."""
     text: Texts | None = None
     """[B, T] what stands in the history for the choice."""
     ids: Ints | None = None
@@ -152,7 +154,7 @@ class Episodes:
         if self.arms.ndim == 3:
             table |= {"arm": self.arms[b, t, 0], "arm_2": self.arms[b, t, 1]}
         table |= {"reward": self.rewards[b, t], "gap": self.gap[b, t]}
-        for name in ("mass", "failed", "refused", "text", "thought", "cut", "trial"):
+        for name in ("mass", "policy", "failed", "refused", "text", "thought", "cut", "trial"):
             if (column := getattr(self, name)) is not None:
                 table[name] = column[b, t] if column.ndim == 2 else column[b, t, 0]
         for arm in [name for name in table if name.startswith("arm")] if self.names is not None else ():

@@ -76,6 +76,8 @@ def _told(found: ErrorDetails, where: str, fields: Mapping[str, Any]) -> str:
         message, given = message.removeprefix("Value error, "), ""
         if parts and message.startswith((f"{parts[-1]}.", f"{parts[-1]}: ")):  # it names its own place
             return f"{'.'.join((where, *parts[:-1]))}.{message}"
+    if found["type"] == "extra_forbidden":  # what is not known may be a secret
+        message, given = "there is no such field", ""
     if found["type"].startswith("union_tag"):
         message, given = _no_kind(found["ctx"]), ""
     message = message.replace("valid tuple", "valid list")  # a file has none

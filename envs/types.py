@@ -80,6 +80,10 @@ class View:
     """[R] index of the state, for tabular worlds."""
 
 
+USAGE = ("fed", "reused", "written", "thinking")
+"""Tokens of one choice: new to the model, reused from its cache, generated as an answer, generated as a thought."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What an agent answers, one row per row of the view."""
@@ -98,7 +102,7 @@ class Choice:
     failed: Ints | None = None
     """[R] number of answers that could not be read before this one was taken."""
     usage: Ints | None = None
-    """[R, 3] tokens: fed to the model, reused from its cache, generated."""
+    """[R, 4] tokens, in the order of USAGE; -1 where no model was asked."""
     refused: tuple[str, ...] | None = None
     """[R] the answers that could not be read, as a JSON list; empty where there were none."""
     thought: tuple[str, ...] | None = None

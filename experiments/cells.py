@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icrl.agents.record import Step
+from icrl.agents.record import Step, policies
 from icrl.envs import Episodes
 from icrl.envs.episodes import nothing
-from icrl.envs.types import Ints
+from icrl.envs.types import USAGE, Ints
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS steps (
     agent TEXT, episode INTEGER, t INTEGER, arm INTEGER NOT NULL, arm_2 INTEGER, reward REAL, gap REAL,
-    ended INTEGER NOT NULL, probs BLOB, mass REAL, mass_2 REAL, text TEXT, refused TEXT, thought TEXT,
-    failed INTEGER, cut INTEGER, fed INTEGER, reused INTEGER, generated INTEGER, games_dropped INTEGER,
-    steps_dropped INTEGER, ids BLOB,
+    ended INTEGER NOT NULL, probs BLOB, mass REAL, mass_2 REAL, policy TEXT, text TEXT, refused TEXT, thought TEXT,
+    failed INTEGER, cut INTEGER, fed INTEGER, reused INTEGER, written INTEGER, thinking INTEGER,
+    games_dropped INTEGER, steps_dropped INTEGER, ids BLOB,
     PRIMARY KEY (agent, episode, t)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS episodes (
@@ -33,18 +33,20 @@ CREATE TABLE IF NOT EXISTS episodes (
 RUNNING, TRUNCATED, TERMINATED = range(3)
 SLOTS = 2
 """Most arms of one choice that a row of `steps` has cells for."""
+COUNTED = ("fed", "written", "thinking")
+"""Tokens that an experiment's `tokens` are spent on: what a cache has read costs nothing."""
 
 Cells = Mapping[str, Sequence[Any]]
 _WIDE = {
     "arm": ("arm", "arm_2"),
     "mass": ("mass", "mass_2"),
-    "usage": ("fed", "reused", "generated"),
+    "usage": USAGE,
     "dropped": ("games_dropped", "steps_dropped"),
 }
 """Numbers that stand in several cells of a row."""
 _KINDS: dict[str, Any] = {
     **{"mass": np.float64, "failed": np.int64, "cut": np.int64, "usage": np.int64, "dropped": np.int64},
-    **{"text": np.str_, "refused": np.str_, "thought": np.str_},
+    **{"policy": np.str_, "text": np.str_, "refused": np.str_, "thought": np.str_},
 }
 _BLOBS: dict[str, Any] = {"probs": np.float64, "ids": np.int64}
 _WHOLE: dict[str, Any] = {"arms": np.int64, "rewards": np.float64, "gap": np.float64, "probs": np.float64}
@@ -59,7 +61,7 @@ def of_step(agent: str, episodes: Ints, step: Step) -> dict[str, Sequence[Any]]:
     cells |= {"t": step.view.t.tolist(), "ended": ended.tolist()}
     cells |= {"reward": outcome.reward.tolist(), "gap": step.truth.gap.tolist()}
     for name in ("arm", *_KINDS, *_BLOBS):
-        if (said := getattr(choice, name)) is not None:
+        if (said := policies(choice) if name == "policy" else getattr(choice, name)) is not None:
             cells |= _said(name, said)
     return cells
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from icrl import agents
 from icrl.agents import ALGORITHMS
@@ -21,9 +21,26 @@ from icrl.envs.spec import Loader, Spec, check_keys, checked, placed
 from icrl.envs.types import AnyWorld, Public
 from icrl.experiments import players, prompting
 from icrl.experiments.prompting import Lessons
-from icrl.models import Model, load_model
-from icrl.models.load import load_tokenizer
+from icrl.models import Model, ServerSettings
+from icrl.models.base import Loaded
+from icrl.models.load import load_base, load_tokenizer
 from icrl.prompts import Prompt
+
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Prices(Spec):
+    """What a million tokens cost, in any currency.
+
+    Attributes:
+        new: Tokens that are read and no cache knew.
+        cached: Those that it knew; None: as much as new ones.
+        written: Tokens of answers, and of thoughts.
+    """
+
+    new: Money
+    cached: Money | None = None
+    written: Money
 
 
 class Experiment(Spec):
@@ -45,9 +62,12 @@ class Experiment(Spec):
             in any case.
         tokens: Most tokens that models may read and write in one run folder, over all runs into it; None: any number.
             The step that reaches it is the last; what is tried for `min_mass` does not count.
+        prices: What tokens cost: `{new: 0.1, cached: 0.01, written: 0.4}`, for all agents.
 
-    `batch`, `min_mass` and `tokens` may change between two runs into one folder, all else not.
+    `batch`, `min_mass`, `tokens` and `prices` may change between two runs into one folder, all else not.
     """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # it may hold what nobody should read
 
     task: str | dict[str, Any]
     agents: Annotated[dict[str, str | dict[str, Any]], Field(min_length=1)]
@@ -56,6 +76,7 @@ class Experiment(Spec):
     batch: Annotated[int, Field(ge=1)] = 64
     min_mass: Annotated[float, Field(ge=0, le=1)] = 0.9
     tokens: Annotated[int, Field(ge=1)] | None = None
+    prices: Prices | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -74,7 +95,7 @@ class Experiment(Spec):
     @classmethod
     def _agents_are_known(cls, given: dict[str, Any]) -> dict[str, Any]:
         for name, spec in given.items():
-            players.check(spec, f"agents.{name}", _served)
+            players.check(spec, f"agents.{name}", as_served)
         return given
 
     @classmethod
@@ -102,7 +123,7 @@ class Experiment(Spec):
         """Raises ValueError for a prompt that cannot tell the task; no model is loaded."""
         for name, spec in self.agents.items():
             for fields, where in players.models_in(spec, f"agents.{name}"):
-                player = _served(fields, where, shared.lessons)
+                player = as_served(fields, where, shared.lessons)
                 with placed(f"{where}.prompt"):
                     player.prompt.check(shared.lessons.task.public)
 
@@ -116,7 +137,7 @@ class Experiment(Spec):
         found = shared or Shared(Lessons(self.build_task()))
 
         def modelled(fields: dict[str, Any], where: str) -> AnyAgent:
-            return _served(fields, where, found.lessons).build(found.models)
+            return as_served(fields, where, found.lessons).build(found.models)
 
         return players.agent(self.agents[name], f"agents.{name}", modelled)
 
@@ -127,11 +148,11 @@ class Shared:
 
     Attributes:
         lessons: The task, and games of teachers.
-        models: Those that are loaded, by how they were loaded.
+        models: Those that are loaded, without adapters, by how they were loaded.
     """
 
     lessons: Lessons
-    models: dict[str, Model] = field(default_factory=dict)
+    models: dict[str, Loaded] = field(default_factory=dict)
 
 
 class Served(Spec):
@@ -145,18 +166,19 @@ class Served(Spec):
     device_map: str | None = None
     adapter: str | None = None
     chat_template: str | None = None
+    server: ServerSettings | None = None
 
     def tokenizer(self) -> Any:
         """The model's tokenizer, without its weights."""
-        return load_tokenizer(self.model, revision=self.revision, chat_template=self.chat_template)
+        return load_tokenizer(self.model, revision=self.revision, chat_template=self.chat_template, server=self.server)
 
-    def build(self, models: dict[str, Model]) -> AnyAgent:
-        """The agent; its model is loaded, unless it is among `models`."""
-        loading = self.model_dump(exclude={"prompt", "temperature"})
-        key = json.dumps(loading)
-        if key not in models:
-            models[key] = load_model(loading.pop("model"), **loading)
-        return agents.LLMAgent(models[key], self.prompt, self.temperature)
+    def build(self, models: dict[str, Loaded]) -> AnyAgent:
+        """The agent; its model is loaded, unless it is among `models`. Adapters of one model share its weights."""
+        told = self.model_dump(include={"model", "revision", "dtype", "device_map", "chat_template", "server"})
+        if (key := json.dumps(told)) not in models:
+            models[key] = load_base(told.pop("model"), **told | {"server": self.server})
+        model: Model = models[key] if self.adapter is None else models[key].adapted(self.adapter)
+        return agents.LLMAgent(model, self.prompt, self.temperature)
 
 
 def served(experiment: Experiment, name: str | None = None) -> tuple[str, Served]:
@@ -170,10 +192,10 @@ def served(experiment: Experiment, name: str | None = None) -> tuple[str, Served
     found = name or next(iter(known), None)
     if found not in known:
         raise ValueError(f"agents: {name or 'none'} is no agent with a model; such are: {', '.join(known) or 'none'}")
-    return found, _served(dict(known[found]), f"agents.{found}", Lessons(experiment.build_task()))
+    return found, as_served(dict(known[found]), f"agents.{found}", Lessons(experiment.build_task()))
 
 
-def _served(fields: dict[str, Any], where: str, lessons: Lessons | None = None) -> Served:
+def as_served(fields: dict[str, Any], where: str, lessons: Lessons | None = None) -> Served:
     """Its fields as a value, with a prompt; without the task, what of the prompt needs one is left out."""
     check_keys(fields, Served.model_fields, where)
     told = prompting.prompt(fields.get("prompt", {}), f"{where}.prompt", lessons)

@@ -66,7 +66,7 @@ def check_models(players: Mapping[str, AnyAgent], task: AnyWorld, least: float, 
                 known[who] = _look(llm, task)
             found = known[who]
             tell(f"{name}{'' if llm is agent else f' ({llm.model.name} inside)'}: {found.line}")
-            if found.good < least:
+            if not found.good >= least:  # nor if it is no number
                 raise ValueError(
                     f"agents.{name}: {found.lack}, but min_mass is {least:g}: the prompt is malformed, or the model "
                     "does not read it; `icrl prompt` shows what it reads, and min_mass: 0 in the experiment file runs "
@@ -85,8 +85,10 @@ def _alone(llm: LLMAgent, public: Public) -> bool:
 
 def _look(llm: LLMAgent, task: AnyWorld) -> Look:
     """Single arms are scored and written; of pairs the mass is enough; who writes is read."""
-    if not llm.prompt.scored:
-        return _of_writing(llm.model.name, _unread(llm, task))
+    if not llm.scores:
+        look = _of_writing(llm.model.name, _unread(llm, task))
+        drawn = "" if llm.model.exact else "; its server draws the choices, whose probabilities stay unknown"
+        return replace(look, line=look.line + drawn)
     if task.public.slots > 1:
         return _of_mass(llm.model.name, _mass(llm, task), "")
     found = check_policy(llm, task, STATES, samples=SAMPLES, player=Uniform())

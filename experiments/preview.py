@@ -38,6 +38,7 @@ class _Unasked:
     tokenizer: Any
     window: int = 1 << 40
     name: str = "tokenizer"
+    exact: bool = True
 
     @property
     def facts(self) -> dict[str, str]:

@@ -17,6 +17,8 @@ from jinja2 import Environment, StrictUndefined
 from icrl.envs.episodes import Episodes
 from icrl.experiments.charts import draw
 from icrl.experiments.compare import compare
+from icrl.experiments.config import Prices
+from icrl.experiments.cost import measured, money
 
 NONE = "\N{EN DASH}"
 
@@ -90,7 +92,13 @@ HEADS = {
 }
 
 
-def render(runs: Mapping[str, Episodes], title: str, settings: Mapping[str, str], versions: Mapping[str, str]) -> str:
+def render(
+    runs: Mapping[str, Episodes],
+    title: str,
+    settings: Mapping[str, str],
+    versions: Mapping[str, str],
+    prices: Prices | None = None,
+) -> str:
     """The page, as HTML text; equal arguments give equal text.
 
     Args:
@@ -98,6 +106,7 @@ def render(runs: Mapping[str, Episodes], title: str, settings: Mapping[str, str]
         title: The heading.
         settings: Texts to show, by name, such as the experiment's YAML.
         versions: Of whatever made the runs, by name.
+        prices: Of tokens.
 
     Raises:
         ValueError: The runs did not meet the same luck.
@@ -116,7 +125,9 @@ def render(runs: Mapping[str, Episodes], title: str, settings: Mapping[str, str]
         paired=_paired(table),
         curves=curves,
         histograms=histograms,
-        usage={k: v.usage.clip(0).sum(axis=(0, 1)).tolist() for k, v in runs.items() if v.usage is not None},
+        costs={name: measured(played) for name, played in runs.items() if played.usage is not None},
+        prices=prices,
+        money=money,
         settings=settings,
         versions=versions,
     )

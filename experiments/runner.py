@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -129,7 +130,10 @@ def _not_begun(store: Store, players: Mapping[str, AnyAgent], most: int | None) 
 
 def _facts(agent: AnyAgent) -> dict[str, str]:
     """What is known of an agent's model, or of those inside it."""
-    return {key: value for llm in llms_in(agent) for key, value in llm.model.facts.items()}
+    told = {json.dumps(llm.model.facts): llm.model.facts for llm in llms_in(agent)}.values()
+    if len(told) == 1:
+        return dict(*told)
+    return {f"{facts['model']}: {key}": value for facts in told for key, value in facts.items()}
 
 
 def _recognisable(where: str, value: object) -> None:

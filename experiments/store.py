@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 from icrl.agents.record import Step
 from icrl.envs import Episodes
 from icrl.envs.types import Ints, Names
-from icrl.experiments.cells import SCHEMA, Cells, from_episodes, from_steps, of_episodes, of_step
+from icrl.experiments.cells import COUNTED, SCHEMA, Cells, from_episodes, from_steps, of_episodes, of_step
+from icrl.models.load import URLS
 
 FILE = "run.sqlite"
 _SCHEMA = """
@@ -25,9 +26,9 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS agents (name TEXT PRIMARY KEY, identity TEXT NOT NULL, facts TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS names (agent TEXT, episode INTEGER, labels TEXT NOT NULL, PRIMARY KEY (agent, episode));
 """
-_FORMAT = 3
+_FORMAT = 4
 """Of the tables; raised whenever they change."""
-_FREE = ("batch", "min_mass", "tokens")
+_FREE = ("batch", "min_mass", "tokens", "prices")
 """Keys of an experiment that may change between two runs into one folder."""
 
 
@@ -115,12 +116,12 @@ class Store:
         given = json.loads(json.dumps(meta["experiment"]))
         wanted, known = given | {"task as built": meta["task"]}, found | {"task as built": self.meta("task")}
         for key in wanted:
-            if key not in _FREE and wanted[key] != known.get(key):
+            if key not in _FREE and _placeless(wanted[key]) != _placeless(known.get(key)):
                 raise ValueError(
                     f"out: {self.folder} holds another experiment: its {key} is {known.get(key)!r}, now it is "
                     f"{wanted[key]!r}; give another folder, or the experiment that began there"
                 )
-        now = found | {key: given[key] for key in _FREE if key in given}
+        now = found | {key: given[key] for key in (*_FREE, "agents") if key in given}
         self.db.execute("UPDATE meta SET value = ? WHERE key = 'experiment'", (json.dumps(now),))
 
     def _of_this_version(self, where: str) -> None:
@@ -192,8 +193,9 @@ class Store:
         self.db.execute("COMMIT")
 
     def tokens(self) -> int:
-        """Tokens that models have read and written in this folder."""
-        return int(self.db.execute("SELECT total(max(fed, 0) + max(generated, 0)) FROM steps").fetchone()[0])
+        """Tokens that models have read and written in this folder, thoughts too."""
+        counted = " + ".join(f"max({name}, 0)" for name in COUNTED)
+        return int(self.db.execute(f"SELECT total({counted}) FROM steps").fetchone()[0])
 
     def progress(self, agent: str) -> dict[int, tuple[int, bool]]:
         """For each episode that was begun: steps stored, and whether it has ended."""
@@ -221,3 +223,16 @@ class Store:
         query = f"SELECT * FROM {table} WHERE agent = ? AND episode IN (SELECT value FROM json_each(?))"
         found = self.db.execute(query, (agent, json.dumps(episodes.tolist())))
         return dict(zip((name for name, *_ in found.description), zip(*found.fetchall(), strict=True), strict=False))
+
+
+def _placeless(value: Any) -> Any:
+    """A part of an experiment without where its servers stand and how they are asked.
+
+    That is no part of what plays: a model is known by what `Store.register` compares.
+    """
+    if isinstance(value, list):
+        return [_placeless(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _placeless(part) for key, part in value.items() if key != "server"}
+    return kept | ({"model": URLS[0]} if str(value.get("model")).startswith(URLS) else {})

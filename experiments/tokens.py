@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from icrl.agents.record import Step
+from icrl.envs.types import USAGE
+from icrl.experiments.cells import COUNTED
 from icrl.experiments.store import Store
 
 
@@ -19,7 +21,7 @@ class Budget:
 
     def count(self, step: Step) -> None:
         """Adds what a step took."""
-        self.spent += fed(step) + _tokens(step, 2)
+        self.spent += sum(_tokens(step, name) for name in COUNTED)
 
     @property
     def is_spent(self) -> bool:
@@ -40,9 +42,9 @@ class Budget:
 
 def fed(step: Step) -> int:
     """Tokens that models read at a step."""
-    return _tokens(step, 0)
+    return _tokens(step, "fed")
 
 
-def _tokens(step: Step, column: int) -> int:
+def _tokens(step: Step, name: str) -> int:
     """One column of a step's usage; where no model was asked, it holds -1."""
-    return 0 if step.choice.usage is None else int(step.choice.usage[:, column].clip(0).sum())
+    return 0 if step.choice.usage is None else int(step.choice.usage[:, USAGE.index(name)].clip(0).sum())

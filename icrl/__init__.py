@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from icrl.envs import Bandit, Episodes, make
     from icrl.experiments import compare
-    from icrl.models import load_model
+    from icrl.models import ServerLost, ServerSettings, load_model
     from icrl.prompts import Prompt
 
 __version__ = "0.1.0"
@@ -38,7 +38,7 @@ _HOMES = {
     ),
     "icrl.envs": ("Bandit", "Episodes", "make"),
     "icrl.experiments": ("compare",),
-    "icrl.models": ("load_model",),
+    "icrl.models": ("ServerLost", "ServerSettings", "load_model"),
     "icrl.prompts": ("Prompt",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -53,6 +53,8 @@ __all__ = [
     "LinThompsonSampling",
     "LinUCB",
     "Prompt",
+    "ServerLost",
+    "ServerSettings",
     "ThompsonSampling",
     "Uniform",
     "compare",

@@ -1,13 +1,14 @@
-"""The command line: `icrl run`, `icrl report`, `icrl envs`, `icrl agents`, `icrl doctor`."""
+"""The command line: `icrl run`, `icrl report`, `icrl envs`, `icrl agents`, `icrl serve`, `icrl doctor`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -21,6 +22,15 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from icrl import tables
+from icrl.cli_serve import serve
+from icrl.models.errors import ServerLost
+
+if TYPE_CHECKING:
+    from icrl.envs import Episodes
+    from icrl.experiments import Experiment
+    from icrl.experiments.cost import Cost
+
 app = typer.Typer(
     help="In-context reinforcement learning with language-model agents.",
     epilog="A first run: icrl run examples/demo.yaml --out runs/demo, then icrl report runs/demo",
@@ -30,17 +40,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
-_COLUMNS = {
-    "regret": "regret [95%]",
-    "diff": "differs",
-    "p": "p",
-    "suffix_failure": "suffix\nfailure",
-    "best_fraction": "best\narm",
-    "mass": "label\nmass",
-    "invalid": "unread",
-}
-_RARE = ("mass", "invalid")
-"""Columns that are shown only if some agent has more than nothing in them."""
 
 
 class Meter:
@@ -67,7 +66,15 @@ class Meter:
 @app.command()
 def run(
     experiment: Annotated[Path, typer.Argument(help="A YAML file with task, agents, episodes, seed.")],
-    out: Annotated[Path, typer.Option(help="The run folder. The same command again continues where it stopped.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder. The same command again continues where it stopped.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Play nothing, make no folder; estimate the tokens that it takes.")
+    ] = False,
+    pilot: Annotated[
+        int, typer.Option(help="With --dry-run: play so many episodes to see how much models think and write.", min=0)
+    ] = 0,
 ) -> None:
     """Play several agents on one task, on the same luck, and print a table.
 
@@ -76,6 +83,7 @@ def run(
     [dim]task: bernoulli-hard
     episodes: 64
     tokens: 5_000_000
+    prices: {new: 0.1, cached: 0.01, written: 0.4}
     agents:
       pocket: {model: pocket, prompt: {history: raw}}
       ucb: {type: UCB, c: 1.0}
@@ -86,13 +94,55 @@ def run(
     file does not say) the run stops; with 0 it never does.
 
     A run stops between two steps, with exit code 3, once models have read and written as many tokens in its folder as
-    the file allows (tokens; any number, if it does not say). Raise it, and the same command continues.
+    the file allows (tokens; any number, if it does not say). Raise it, and the same command continues. It also stops
+    so when the servers of a model are lost.
+
+    What a run will take is estimated with --dry-run: nothing is played and no folder is made. Thoughts count as long as
+    they may be, and written answers as short as they can, unless a few episodes are played to see (--pilot 2). After a
+    run, what was measured stands beside the estimate: tokens that were new, cached, written as answers, and thought.
+    prices are those of a million tokens; thoughts cost what answers do.
     """
-    from icrl.experiments import BudgetSpent, Experiment, compare
-    from icrl.experiments import run as run_experiment
+    from icrl.experiments import Experiment, compare
 
     plan = Experiment.load(experiment)
-    horizon = plan.build_task().public.horizon or 0
+    if dry_run:
+        _estimate(plan, pilot)
+        return
+    if out is None:
+        raise ValueError("out: a run needs a folder (--out DIR), got none; --dry-run alone plays nothing")
+    if pilot:
+        raise ValueError(f"pilot: episodes are tried with --dry-run only, got {pilot} without it")
+    expected = _expected(plan)
+    runs = _play(plan, out)
+    table = compare(runs)
+    console.print(tables.comparison(table, f"{plan.task}: {plan.episodes} episodes on the same luck"))
+    first, folder = escape(str(table.index[0])), escape(str(out))
+    console.print(f"Differences and p-values are paired, against {first}. Next: icrl report {folder}")
+    _count(plan, runs, expected)
+
+
+def _play(plan: Experiment, out: Path) -> dict[str, Episodes]:
+    """Plays with a bar per agent; exits where the run is stopped."""
+    from icrl.experiments import BudgetSpent
+    from icrl.experiments import run as run_experiment
+
+    try:
+        with _progress() as progress:
+            meter = Meter(progress, plan.episodes * (plan.build_task().public.horizon or 0))
+            return run_experiment(plan, out, meter, lambda line: progress.console.print(escape(line), soft_wrap=True))
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped. What is finished is kept; the same command continues.")
+        raise typer.Exit(130) from None
+    except BudgetSpent as spent:
+        Console(stderr=True).print(escape(str(spent)), highlight=False, soft_wrap=True)
+        raise typer.Exit(3) from None
+    except ServerLost as lost:
+        kept = "What is finished is kept; the same command continues when it is back."
+        Console(stderr=True).print(f"{escape(str(lost))}. {kept}", highlight=False, soft_wrap=True)
+        raise typer.Exit(3) from None
+
+
+def _progress() -> Progress:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -101,39 +151,41 @@ def run(
         TimeRemainingColumn(),
         TextColumn("{task.fields[speed]}"),
     )
-    try:
-        with Progress(*columns, console=console) as progress:
-            meter = Meter(progress, plan.episodes * horizon)
-            runs = run_experiment(plan, out, meter, lambda line: progress.console.print(escape(line), soft_wrap=True))
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped. What is finished is kept; the same command continues.")
-        raise typer.Exit(130) from None
-    except BudgetSpent as spent:
-        Console(stderr=True).print(escape(str(spent)), highlight=False, soft_wrap=True)
-        raise typer.Exit(3) from None
-    table = compare(runs)
-    shown = Table(
-        title=f"{escape(str(plan.task))}: {plan.episodes} episodes on the same luck",
-        box=SIMPLE_HEAD,
-        collapse_padding=True,
-    )
-    keys = [key for key in _COLUMNS if key not in _RARE or (table[key] > 0).any()]
-    shown.add_column("agent", overflow="fold")
-    for key in keys:
-        shown.add_column(_COLUMNS[key], justify="right", no_wrap=True)
-    for name, row in table.iterrows():
-        interval = f"{row['regret']:.2f} [{row['regret_low']:.2f}, {row['regret_high']:.2f}]"
-        cells = [interval] + [_cell(float(row[key]), key) for key in keys[1:]]
-        shown.add_row(escape(str(name)), *cells)
-    console.print(shown)
-    first, folder = escape(str(table.index[0])), escape(str(out))
-    console.print(f"Differences and p-values are paired, against {first}. Next: icrl report {folder}")
+    return Progress(*columns, console=console)
 
 
-def _cell(value: float, key: str) -> str:
-    if value != value:
-        return ""
-    return "<0.001" if key == "p" and value < 0.001 else f"{value:.3g}" if abs(value) < 0.1 else f"{value:.2f}"
+def _estimate(plan: Experiment, pilot: int) -> None:
+    """Prints what a run would take."""
+    from icrl.experiments.cost import assumed, estimate
+
+    with _progress() as progress:
+        costs = estimate(plan, pilot, Meter(progress, pilot * (plan.build_task().public.horizon or 0)))
+    if not costs:
+        console.print("No agent holds a model, so there are no tokens to count.")
+        return
+    console.print(tables.tokens({"estimated": costs}, plan.prices))
+    console.print(assumed(pilot))
+
+
+def _expected(plan: Experiment) -> dict[str, Cost]:
+    """What a run should take; nothing where that cannot be told, which is no reason not to play."""
+    from icrl.experiments.cost import estimate
+
+    found: dict[str, Cost] = {}
+    for name, spec in plan.agents.items():
+        with suppress(ValueError, ServerLost):  # if something is wrong, play says so
+            found |= estimate(plan.model_copy(update={"agents": {name: spec}}))
+    return found
+
+
+def _count(plan: Experiment, runs: Mapping[str, Episodes], expected: dict[str, Cost]) -> None:
+    """Prints what models have read and written, beside what was to be expected."""
+    from icrl.experiments.cost import measured
+
+    if costs := {name: measured(played) for name, played in runs.items() if played.usage is not None}:
+        console.print(
+            tables.tokens({"measured": costs, "estimated": expected} if expected else {"measured": costs}, plan.prices)
+        )
 
 
 @app.command()
@@ -149,7 +201,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
         settings["unfinished"] = f"{played} of {plan.episodes} episodes" + "".join(f", no {name}" for name in missing)
         console.print(f"The run is unfinished: the report has {escape(settings['unfinished'])}.")
     path = folder / "report.html"
-    path.write_text(render(runs, str(plan.task), settings, versions), encoding="utf-8")
+    path.write_text(render(runs, str(plan.task), settings, versions, plan.prices), encoding="utf-8")
     console.print(f"The report is at {escape(str(path))}", soft_wrap=True)
 
 
@@ -202,15 +254,20 @@ def agents(
     console.print(table)
 
 
+app.command()(serve)
+
+
 @app.command()
-def doctor() -> None:
-    """Say what works on this machine, and why the rest does not."""
+def doctor(
+    server: Annotated[list[str] | None, typer.Option(help="The address of a model server; may be repeated.")] = None,
+) -> None:
+    """Say what works on this machine, and why the rest does not; of model servers, what they serve."""
     from icrl.experiments.doctor import examine
 
     table = Table("part", "works", "detail")
-    findings = examine()
+    findings = examine(server or [])
     for part, works, detail in findings:
-        table.add_row(part, "[green]yes[/]" if works else "[red]no[/]", escape(detail))
+        table.add_row(escape(part), "[green]yes[/]" if works else "[red]no[/]", escape(detail))
     console.print(table)
 
 
@@ -219,7 +276,7 @@ def main() -> None:
     sys.path.insert(0, "")  # experiment files name classes of modules that stand here, as `python -m icrl` finds them
     try:
         app()
-    except ValueError as error:
+    except (ValueError, ServerLost) as error:
         Console(stderr=True).print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
 

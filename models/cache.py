@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.cache_utils import Cache, DynamicLayer
 
-from icrl.models.base import Tokens
+from icrl.models.base import Tokens, common
 
 SPARSE = 3
 """Columns in use per token of the longest row at which it pays to close the holes."""
@@ -89,9 +89,7 @@ class Lanes:
 
     def common(self, row: int, ids: Tokens) -> int:
         """How many first tokens of `ids` this row has read; at least the last is left to read."""
-        n = min(int(self.length[row]), len(ids) - 1)
-        same = self._ids[row, :n] == ids[:n]
-        return n if same.all() else int(same.argmin())
+        return common(self._ids[row, : self.length[row]], ids[:-1])
 
     def rewind(self, keep: NDArray[np.int64]) -> None:
         """Forgets all but the first `keep` [R] tokens of each row."""

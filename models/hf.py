@@ -6,19 +6,20 @@ prefix, so a caller may rewrite a prompt as it likes; it only costs what changed
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from icrl.models.base import Answer, Query, Tokens
+from icrl.models.adapters import Adapters
+from icrl.models.base import Answer, Query, Tokens, fits, written
 from icrl.models.cache import GrowingLayer, Lanes
-from icrl.models.trie import along, levels, policy
+from icrl.models.trie import judged, levels
+from icrl.models.weights import hashes
 
 BY_COLUMN = ("bloom", "gpt_neo", "mpt")
 """Architectures whose attention depends on the distance in columns."""
@@ -35,6 +36,9 @@ class TransformersModel:
         revision: The commit of the hub, or a hash of local weights.
         cache_bytes: Caches of earlier batches are forgotten, oldest first, beyond this many bytes; that of the last
             batch is kept.
+        lanes: Those caches.
+        adapters: What shares the weights with this one.
+        adapter: The name of its own adapter among them; empty for none.
     """
 
     name: str
@@ -43,6 +47,24 @@ class TransformersModel:
     revision: str = ""
     cache_bytes: int = 4 << 30
     lanes: list[Lanes] = field(default_factory=list, repr=False)
+    adapters: Adapters = field(default_factory=Adapters, repr=False)
+    adapter: str = ""
+
+    def adapted(self, adapter: str) -> TransformersModel:
+        """The model with an adapter; weights are shared, caches are not.
+
+        Raises:
+            ValueError: There is no such adapter, or it does not fit.
+        """
+        if self.adapter:
+            raise ValueError(f"adapter: {self.name} has one already; {adapter!r} is to be added to the model without")
+        name = self.adapters.load(self.model, adapter)
+        return replace(self, revision=f"{self.revision}+{name}", lanes=[], adapter=name)
+
+    @property
+    def exact(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def window(self) -> int:
@@ -54,15 +76,8 @@ class TransformersModel:
     @property
     def facts(self) -> dict[str, str]:
         """What a run records of the model."""
-        template = str(self.tokenizer.chat_template)
-        vocabulary = sorted(self.tokenizer.get_vocab().items())
-        return {
-            "model": self.name,
-            "revision": self.revision,
-            "dtype": str(self.model.dtype),
-            "template": hashlib.sha256(template.encode()).hexdigest()[:12],
-            "tokenizer": hashlib.sha256(repr(vocabulary).encode()).hexdigest()[:12],
-        }
+        own = {"model": self.name, "revision": self.revision, "dtype": str(self.model.dtype)}
+        return own | hashes(self.tokenizer)
 
     @cached_property
     def _takes_positions(self) -> bool:
@@ -97,16 +112,16 @@ class TransformersModel:
 
     @torch.inference_mode()
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
-        """Answers a batch; all queries want choices, or all want text.
+        """Answers a batch.
 
         Raises:
             ValueError: A prompt does not fit into the window.
         """
-        longest = max(len(q.ids) + q.limit for q in queries)
-        if longest > self.window:
-            raise ValueError(f"prompt: {longest} tokens do not fit into the window of {self.window} of {self.name}")
+        fits(queries, self)
         keys = tuple(q.key for q in queries)
-        answers = self._write(keys, queries) if queries[0].choices is None else self._score(keys, queries)
+        with self.adapters.lock:
+            self.adapters.use(self.model, self.adapter)
+            answers = self._write(keys, queries) if queries[0].choices is None else self._score(keys, queries)
         if not self.reuses:
             self.lanes.clear()
         while len(self.lanes) > 1 and sum(x.bytes for x in self.lanes) > self.cache_bytes:
@@ -116,47 +131,41 @@ class TransformersModel:
     def _score(self, keys: tuple[object, ...], queries: Sequence[Query]) -> list[Answer]:
         """Visits the branching nodes, the k-th of every row at once."""
         batch = tuple(q.choices or () for q in queries)
-        temperature = np.array([[q.temperature] for q in queries])
-        logits, reused = self._read(keys, [q.ids for q in queries])
-        fed = np.array([len(q.ids) - n for q, n in zip(queries, reused, strict=True)])
-        logp, raw = np.zeros((2, len(batch), max(map(len, batch))))
-        root = logits
+        root, reused = self._read(keys, [q.ids for q in queries])
+        fed, told = np.array([len(q.ids) - n for q, n in zip(queries, reused, strict=True)]), []
         for level in levels(batch):
             logits = root
             if any(level.paths):
                 deeper = [np.append(q.ids, path).astype(np.int32) for q, path in zip(queries, level.paths, strict=True)]
                 logits, before = self._read(keys, deeper)
                 fed += [len(ids) - n for ids, n in zip(deeper, before, strict=True)]
-            children = logits.gather(1, torch.from_numpy(level.tokens).to(logits.device))
-            norm = torch.logsumexp(logits, dim=1, keepdim=True)
-            shown = np.where(level.live, children.cpu().numpy().astype(np.float64), -np.inf)
-            raw = raw + along(shown - norm.cpu().numpy(), level.child)
-            shown[~level.live.any(axis=1)] = 0.0
-            logp = logp + along(policy(shown, temperature), level.child)
-        mass = [float(np.exp(row[: len(c)]).sum()) for row, c in zip(raw, batch, strict=True)]
+            children = logits.gather(1, torch.from_numpy(level.tokens).to(logits.device)).cpu().numpy()
+            norm = torch.logsumexp(logits, dim=1, keepdim=True).cpu().numpy()
+            told.append(children.astype(np.float64) - norm)
         usage = [(n, m, 0) for n, m in zip(fed.tolist(), reused, strict=True)]
-        return [Answer(u, row[: len(c)], m) for u, row, m, c in zip(usage, logp, mass, batch, strict=True)]
+        found = judged(batch, np.array([[q.temperature] for q in queries]), told)
+        return [Answer(u, logp, mass) for u, (logp, mass) in zip(usage, found, strict=True)]
 
     def _write(self, keys: tuple[object, ...], queries: Sequence[Query]) -> list[Answer]:
         """Samples tokens, in lockstep until every row has ended."""
         luck = [np.random.default_rng(q.seed).random(q.limit) for q in queries]
         prompts = [q.ids for q in queries]
-        ended = [False] * len(queries)
+        ended, cut = ([False] * len(queries) for _ in range(2))
         logits, reused = self._read(keys, prompts)
         for i in range(max(q.limit for q in queries)):
             for r, q in enumerate(queries):
                 if not ended[r]:
                     token = _draw(logits[r], q.temperature, float(luck[r][i]))
                     prompts[r] = np.append(prompts[r], np.int32(token))
-                    ended[r] = token in q.until or i + 1 == q.limit or self._stops(q, prompts[r])
+                    own = token in q.until or self._stops(q, prompts[r])
+                    cut[r] = i + 1 == q.limit and not own
+                    ended[r] = own or cut[r]
             if all(ended):
                 break
             logits, _ = self._read(keys, prompts)
         answers = []
-        for q, prompt, n in zip(queries, prompts, reused, strict=True):
-            ids = tuple(prompt[len(q.ids) :].tolist())
-            text = ids[:-1] if ids and ids[-1] in q.until else ids
-            answers.append(Answer((len(q.ids) - n, n, len(ids)), ids=text))
+        for q, prompt, n, short in zip(queries, prompts, reused, cut, strict=True):
+            answers.append(written(q, prompt[len(q.ids) :].tolist(), n, short))
         return answers
 
     def _stops(self, query: Query, ids: Tokens) -> bool:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from icrl.models.base import Model
+from icrl.models.base import Loaded, Model
+from icrl.models.settings import ServerSettings
+from icrl.models.weights import digest, place, readable, tokenizer_of
 
-POCKET = "pocket"
+URLS, ENGINE = ("http://", "https://"), "vllm:"
 
 
 def load_model(
@@ -22,104 +20,109 @@ def load_model(
     device_map: str | None = None,
     adapter: str | Path | None = None,
     chat_template: str | Path | None = None,
+    server: ServerSettings | None = None,
 ) -> Model:
-    """Loads a language model with transformers, from safetensors only.
+    """Loads a language model with transformers or with vLLM, from safetensors only, or finds one on a server.
 
     Args:
-        name: `pocket` (the embedded test bed), a local folder, or a name on the hub.
+        name: `pocket` (the embedded test bed), a local folder, or a name on the hub; `vllm:` before it has vLLM run it
+            in this process; or the address of an OpenAI-compatible server, `http://HOST:PORT/v1`, of several with
+            commas between them.
         revision: Branch, tag or commit on the hub.
         dtype: `auto` (as stored), `float32`, `bfloat16`, ...
-        device_map: Where to put the weights, e.g. `auto` or `cuda`.
-        adapter: A PEFT adapter to apply: a local folder or a name on the hub.
+        device_map: Where to put the weights, e.g. `auto` or `cpu`; None: on the GPU, if there is one.
+        adapter: A LoRA adapter to apply: a local folder in PEFT's format, a name on the hub, or one that a server has.
         chat_template: A template to use instead of the tokenizer's: its text, or a file.
+        server: How servers are asked.
 
     Raises:
         ValueError: There is no such model, or it cannot be read.
+        ServerLost: A server does not answer.
     """
-    tokenizer = load_tokenizer(name, revision=revision, chat_template=chat_template)
+    base = load_base(
+        name, revision=revision, dtype=dtype, device_map=device_map, chat_template=chat_template, server=server
+    )
+    return base if adapter is None else base.adapted(str(adapter))
 
+
+def load_base(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device_map: str | None = None,
+    chat_template: str | Path | None = None,
+    server: ServerSettings | None = None,
+) -> Loaded:
+    """The same without an adapter: of what it gives, models with adapters are made that share its weights."""
+    name = str(name)
+    if name.lower().startswith(URLS):
+        from icrl.models.connect import connect
+
+        _as_served(name, dtype=dtype if dtype != "auto" else None, device_map=device_map)
+        return connect(name, ServerSettings.model_validate(server or {}), revision, chat_template)
+    if server is not None:
+        raise ValueError(f"server: only models at http://… are asked over a wire, got {name!r}")
+    if name.startswith(ENGINE):
+        from icrl.models.engine import engine
+
+        _as_served(name, device_map=device_map)
+        return engine(name.removeprefix(ENGINE), revision, dtype, chat_template)
+    tokenizer = load_tokenizer(name, revision=revision, chat_template=chat_template)
+    return _load(name, tokenizer, revision, dtype, device_map)
+
+
+def _as_served(name: str, **given: str | None) -> None:
+    """Raises ValueError for what only transformers can be told."""
+    if told := [key for key, value in given.items() if value is not None]:
+        raise ValueError(f"{told[0]}: it is not ours to choose for {name!r}, got {given[told[0]]!r}")
+
+
+def _load(name: str, tokenizer: Any, revision: str | None, dtype: str, device_map: str | None) -> Loaded:
+    """A transformers model without adapters, from safetensors only.
+
+    Without a `device_map` it stands on the GPU, if there is one. Where a CPU has no instructions for bfloat16, a model
+    that is stored so is computed in float32, unless `dtype` says otherwise.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    import torch
     import transformers
 
     from icrl.models.hf import TransformersModel
 
-    name = str(name)
-    folder, path = _place(name)
-    with _readable(name):
+    folder, path = place(name)
+    with readable(name):
         model = transformers.AutoModelForCausalLM.from_pretrained(
             path, revision=revision, dtype=dtype, device_map=device_map, use_safetensors=True
         )
+    if device_map is None and torch.cuda.is_available():
+        model = model.to("cuda")
+    if dtype == "auto" and model.dtype == torch.bfloat16 and model.device.type == "cpu" and not _halves():
+        model = model.float()
     commit: Any = getattr(model.config, "_commit_hash", None)  # absent on a config read from a folder
-    identity = commit or _digest(folder.glob("*.safetensors"))
-    if adapter is not None:
-        identity += "+" + _adapt(model, str(adapter))
-    served = TransformersModel(name, model.eval(), tokenizer, identity)
+    served = TransformersModel(name, model.eval(), tokenizer, commit or digest(folder.glob("*.safetensors")))
     served.warm_up()
     return served
 
 
-def load_tokenizer(name: str | Path, *, revision: str | None = None, chat_template: str | Path | None = None) -> Any:
+def _halves() -> bool:
+    """Whether this CPU computes in bfloat16 itself."""
+    from torch import cpu
+
+    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
+
+
+def load_tokenizer(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    chat_template: str | Path | None = None,
+    server: ServerSettings | None = None,
+) -> Any:
     """The tokenizer of a model, without its weights; arguments and errors as of `load_model`."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError("model: language models need transformers; `pip install 'icrl[model]'` brings it") from error
-
     name = str(name)
-    _, path = _place(name)
-    with _readable(name):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, revision=revision)
-    if chat_template is not None:
-        text = str(chat_template)
-        if "{" not in text:
-            if not Path(text).is_file():
-                raise ValueError(f"chat_template: {text!r} is neither a file nor a template, which has braces")
-            text = Path(text).read_text(encoding="utf-8")
-        tokenizer.chat_template = text
-    return tokenizer
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    """Turns what transformers says of files that it cannot read into one sentence."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise ValueError(f"model: {name!r} is no model that can be read from a folder or the hub: {error}") from error
-
-
-def _place(name: str) -> tuple[Path, str]:
-    """The folder that a name may mean, and what transformers is to be asked for."""
-    folder = Path(str(files("icrl.models") / "pocket")) if name == POCKET else Path(name).expanduser()
-    local = folder.is_dir() or folder.is_absolute() or name.startswith(".")
-    if local and not (folder / "config.json").is_file():
-        raise ValueError(
-            f"model: no model at {folder}: give 'pocket', a folder with a config.json, or a name on the hub"
-        )
-    return folder, str(folder) if local else name
-
-
-def _adapt(model: Any, adapter: str) -> str:
-    """Applies an adapter; returns a hash of its weights. Read here, as transformers would also unpickle a `.bin`."""
-    try:
-        from peft import PeftConfig
-    except ImportError as error:
-        raise ValueError("adapter: adapters need PEFT; `pip install peft` brings it") from error
-    from safetensors.torch import load_file
-    from transformers.utils import cached_file
-
-    try:
-        weights = Path(str(cached_file(adapter, "adapter_model.safetensors")))
-        model.load_adapter(peft_config=PeftConfig.from_pretrained(adapter), adapter_state_dict=load_file(weights))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"adapter: {adapter!r} is no PEFT adapter in safetensors: {error}") from error
-    return _digest([weights])
-
-
-def _digest(files: Iterable[Path]) -> str:
-    """A short hash of weight files."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        with file.open("rb") as handle:
-            while block := handle.read(1 << 24):
-                digest.update(block)
-    return digest.hexdigest()[:12]
+    if name.lower().startswith(URLS):
+        return load_base(name, revision=revision, chat_template=chat_template, server=server).tokenizer
+    return tokenizer_of(name.removeprefix(ENGINE), revision, chat_template)

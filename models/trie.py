@@ -7,6 +7,7 @@ so all backends have one policy.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -73,6 +74,30 @@ def levels(batch: tuple[Choices, ...]) -> tuple[Level, ...]:
             child[r, : len(node.taken)] = [options.index(t) if t >= 0 else -1 for t in node.taken]
         found.append(Level(tuple(node.path for node in row), tokens, live, child))
     return tuple(found)
+
+
+def judged(batch: tuple[Choices, ...], temperature: Floats, told: Iterable[Floats]) -> list[tuple[Floats, float]]:
+    """The policy over each row's choices, and the mass they held before masking.
+
+    Args:
+        batch: [R] choices.
+        temperature: [R, 1].
+        told: For each of `levels(batch)`, [R, M] log-probabilities of its tokens among all tokens; anything where it
+            is not live.
+
+    Raises:
+        ValueError: One of them is NaN.
+    """
+    logp, mass = np.zeros((2, len(batch), max(map(len, batch))))
+    for level, found in zip(levels(batch), told, strict=True):
+        if np.isnan(found[level.live]).any():
+            raise ValueError("model: some of its log-probabilities are not numbers; are its weights?")
+        shown = np.where(level.live, found, -np.inf)
+        mass = mass + along(shown, level.child)
+        shown[~level.live.any(axis=1)] = 0.0
+        logp = logp + along(policy(shown, temperature), level.child)
+    rows = zip(logp, mass, batch, strict=True)
+    return [(own[: len(c)], float(np.exp(raw[: len(c)]).sum())) for own, raw, c in rows]
 
 
 def policy(logits: Floats, temperature: Floats) -> Floats:

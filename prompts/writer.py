@@ -138,13 +138,17 @@ class Writer:
     def said(self, chosen: Pulled | None, text: str | None = None, ids: Ints | None = None) -> Tokens:
         """A past answer: as it was generated, if that is known, else its text, else the labels that were pulled."""
         own: tuple[Tokens, ...] = self.label(chosen or ())
-        if ids is not None and (ids >= 0).any():
+        if ids is not None and (ids >= 0).any() and self._is_own(ids[ids >= 0], text):
             own = (ids[ids >= 0].astype(np.int32),)
             if self.keeps:  # they hold the thought, too
                 return own[0]
         elif text is not None and (chosen is None or text != AND.join(chosen)):
             own = (self.encode(text),)
         return np.concatenate([self.unthought, *own])
+
+    def _is_own(self, ids: Ints, text: str | None) -> bool:
+        """Whether tokens are those of this tokenizer: in a hybrid of two models, the other may have written them."""
+        return text is None or text in self.encode.tokenizer.decode(ids.tolist())
 
     @cached_property
     def unthought(self) -> Tokens:

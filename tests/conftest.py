@@ -1,4 +1,6 @@
-"""What all rooms' tests share: `fakes` (helpers, see fakes.py), two tokenizers, and reproducible property tests."""
+"""What all rooms' tests share: `fakes`, `servers` and `faulty` (helpers, see there), two tokenizers, and
+reproducible property tests.
+"""
 
 import importlib.util
 import os
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for the network fails at once
+collect_ignore = [] if importlib.util.find_spec("vllm") else ["backends"]  # `make test-vllm` has it
 
 settings.register_profile(
     "icrl", deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
@@ -17,15 +20,46 @@ settings.register_profile(
 settings.load_profile("icrl")
 
 
-@pytest.fixture(scope="session")
-def fakes() -> ModuleType:
-    """tests/fakes.py as a module: tests are no package, so they cannot import it by name."""
-    spec = importlib.util.spec_from_file_location("icrl_test_fakes", Path(__file__).parent / "fakes.py")
+def helper(name: str) -> ModuleType:
+    """A file of tests/ as the module `icrl_test_<name>`: tests are no package, so they cannot import it by name."""
+    spec = importlib.util.spec_from_file_location(f"icrl_test_{name}", Path(__file__).parent / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def fakes() -> ModuleType:
+    """Models, agents and worlds for one question each."""
+    return helper("fakes")
+
+
+@pytest.fixture(scope="session")
+def servers() -> ModuleType:
+    """Model servers that answer by hash."""
+    helper("listening")
+    helper("hashed")
+    return helper("servers")
+
+
+@pytest.fixture(scope="session")
+def faulty(servers) -> ModuleType:
+    """A proxy that makes a server fail now and then."""
+    return helper("faulty")
+
+
+@pytest.fixture(scope="session")
+def assert_same_play(fakes):
+    """Agreement of two plays of one model."""
+    return fakes.assert_same_play
+
+
+@pytest.fixture(scope="session")
+def reference(fakes):
+    """A model's policy by brute force."""
+    return fakes.brute_force
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,7 @@ class FakeModel:
     tokenizer: Any
     window: int = 100_000
     name: str = "fake"
+    exact: bool = True
     asked: list[list[Query]] = field(default_factory=list, repr=False)
 
     @property
@@ -138,8 +139,9 @@ class Thinking(Writing):
             return FakeModel._answer(self, query)
         if not query.stop:
             return super()._answer(query)
-        ids = tuple(self.tokenizer.encode(self.thought(query), add_special_tokens=False))[: query.limit]
-        return Answer((len(query.ids), 0, len(ids)), ids=ids)
+        ids = tuple(self.tokenizer.encode(self.thought(query), add_special_tokens=False))
+        cut = len(ids) >= query.limit and query.stop not in self.tokenizer.decode(ids[: query.limit])
+        return Answer((len(query.ids), 0, len(ids[: query.limit])), ids=ids[: query.limit], cut=cut)
 
 
 def thought_by_hash(query: Query) -> str:
@@ -158,6 +160,52 @@ def shares_by_hash(query: Query) -> str:
     """Probabilities of two of five labels, or something unreadable."""
     first = int(unit(query.ids.tobytes(), str(query.seed).encode()) * 6)
     return "hm" if first == 5 else f"{FIVE[first]}: 0.75\n{FIVE[first - 1]}: 0.25"
+
+
+def brute_force(model: Any, query: Query) -> tuple[Any, float]:
+    """(logp of each choice, mass) of a transformers model: one row, no cache, every path by itself."""
+    import torch
+
+    known: dict[tuple[int, ...], Any] = {}
+
+    def logits(path: tuple[int, ...]) -> Any:
+        if path not in known:
+            with torch.inference_mode():
+                ids = torch.tensor([[*query.ids.tolist(), *path]])
+                out = model(input_ids=ids, use_cache=False).logits[0].double()
+            for i in range(len(path) + 1):
+                known[path[: len(path) - i]] = out[-1 - i]
+        return known[path]
+
+    choices = query.choices
+    for choice in choices:
+        logits(choice[:-1])
+    logp, raw = np.zeros(len(choices)), np.zeros(len(choices))
+    for c, choice in enumerate(choices):
+        for i, token in enumerate(choice):
+            children = sorted({other[i] for other in choices if other[:i] == choice[:i]})
+            if len(children) > 1:
+                row = logits(choice[:i])
+                raw[c] += row.log_softmax(0)[token]
+                logp[c] += (row[children] / query.temperature).log_softmax(0)[children.index(token)]
+    return logp, np.exp(raw).sum()
+
+
+@dataclass
+class Overheard:
+    """A model whose answers to choices are kept."""
+
+    model: Any
+    heard: list[tuple[Query, Answer]] = field(default_factory=list, repr=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def ask(self, queries: list[Query]) -> list[Answer]:
+        answers = self.model.ask(queries)
+        asked = [replace(q, ids=q.ids.copy()) for q in queries]
+        self.heard += [pair for pair in zip(asked, answers, strict=True) if pair[0].choices is not None]
+        return answers
 
 
 # ---------------------------------------------------------------------------------------------------------- agents
@@ -327,6 +375,27 @@ class Table(Bandit):
         mean = np.take_along_axis(state.means, np.maximum(arm, 0), axis=1)[:, 0]
         gap = np.where(arm[:, 0] < 0, np.nan, state.highest - mean)
         return replace(after, means=state.means), outcome, replace(truth, gap=gap)
+
+
+# ------------------------------------------------------------------------------------------------------- agreement
+
+TOLERANCE = 1e-4
+
+
+def assert_same_play(a: Any, b: Any) -> None:
+    """Probabilities agree, and choices differ only where the drawn uniform lies at a boundary."""
+    assert a.episode.tolist() == b.episode.tolist()
+    assert a.names == b.names
+    u = tape.uniform(tape.key(a.seed, Stream.POLICY, a.episode[:, None], np.arange(a.horizon)))
+    for row in range(len(a)):
+        differ = np.flatnonzero(a.arms[row] != b.arms[row])
+        same = int(differ[0]) if len(differ) else a.horizon  # after a split the histories are others
+        until = min(same + 1, a.horizon)
+        np.testing.assert_allclose(a.probs[row, :until], b.probs[row, :until], atol=TOLERANCE)
+        np.testing.assert_array_equal(a.rewards[row, :same], b.rewards[row, :same])
+        if len(differ):
+            boundaries = a.probs[row, same].cumsum()
+            assert np.abs(boundaries - u[row, same]).min() < TOLERANCE
 
 
 # ------------------------------------------------------------------------------------------------------- reachable

@@ -123,6 +123,42 @@ def test_interruption_keeps_what_is_finished(tmp_path):
     assert steps(tmp_path / "run" / "run.sqlite") % 64 == 0  # whole lockstep steps
 
 
+def test_a_server_that_is_lost(tmp_path, servers):
+    """One sentence; and the same command continues when it is back."""
+    with servers.VLLMServer() as server:
+        model = f"{{model: '{server.url}', server: {{patience: 0.5, deadline: 2}}}}"
+        (tmp_path / "plan.yaml").write_text(f"task: bernoulli-hard\nmin_mass: 0\nagents: {{llm: {model}}}")
+        command = [sys.executable, "-m", "icrl", "run", "plan.yaml", "--out", "run"]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while not steps(tmp_path / "run" / "run.sqlite"):
+            assert process.poll() is None
+            time.sleep(0.02)
+        server.stop()
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 3 and "Traceback" not in said
+        assert re.match(r"server: no answer in \d+ tries within 0.5 s; the last: http", said)
+        assert said.rstrip().endswith("What is finished is kept; the same command continues when it is back.")
+        kept = steps(tmp_path / "run" / "run.sqlite")
+        assert kept % 64 == 0 and 0 < kept < 6400
+        server.start()
+        done = icrl("run", "plan.yaml", "--out", "run", cwd=tmp_path)
+        assert done.returncode == 0 and "measured" in done.stdout, done.stderr
+    assert steps(tmp_path / "run" / "run.sqlite") == 6400
+
+
+def test_what_a_server_cannot_count_beforehand(tmp_path, servers):
+    with servers.VLLMServer(kind="hosted") as server:
+        plan = f"task: {{preset: bernoulli-hard, horizon: 5}}\nepisodes: 4\nagents: {{m: {{model: '{server.url}'}}}}"
+        (tmp_path / "plan.yaml").write_text(plan)
+        refused = icrl("run", "plan.yaml", "--dry-run", cwd=tmp_path)
+        assert refused.returncode == 2 and "only a pilot can tell its tokens (--pilot 1)" in refused.stderr
+        told = icrl("run", "plan.yaml", "--dry-run", "--pilot", "2", cwd=tmp_path)
+        assert told.returncode == 0 and "estimated" in told.stdout, told.stderr
+        assert not (tmp_path / "run").exists()
+        played = icrl("run", "plan.yaml", "--out", "run", cwd=tmp_path)
+        assert played.returncode == 0 and "measured" in played.stdout and "estimated" not in played.stdout
+
+
 def heeding():
     """Under nohup, and behind a shell's &, a process is born deaf to interruptions."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -66,6 +66,19 @@ def test_the_prompts_of_the_front_page_can_be_built():
     exec(block, {"icrl": icrl, "task": icrl.make("bernoulli-hard", horizon=5)})  # our own page
 
 
+def test_the_page_on_serving_can_be_read():
+    """Its experiment files, of which no server is asked."""
+    import yaml
+
+    from icrl.experiments import Experiment
+
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    plans = [Experiment(**yaml.safe_load(block)) for block in blocks]
+    assert [list(plan.agents) for plan in plans] == [["plain", "tuned", "engine"], ["llm"], ["hosted"]]
+    assert "@" not in page
+
+
 def test_the_page_on_prompts_runs():
     """Its code as it stands, its experiment files as far as they can be checked without weights."""
     import yaml

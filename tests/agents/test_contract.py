@@ -118,7 +118,7 @@ class TestContract:
         assert (np.take_along_axis(view.legal, choice.arm, axis=1) | (choice.arm < 0)).all()
         known = np.ones(r, np.bool_) if choice.probs is None else ~np.isnan(choice.probs[:, 0, 0])
         assert choice.probs is None or np.allclose(choice.probs[known].sum(axis=2), 1)
-        shapes = {"probs": (r, slots, k), "mass": (r, slots), "failed": (r,), "usage": (r, 3)}
+        shapes = {"probs": (r, slots, k), "mass": (r, slots), "failed": (r,), "usage": (r, 4)}
         assert choice.ids is None or len(choice.ids) == r
         for name, shape in shapes.items():
             assert getattr(choice, name) is None or getattr(choice, name).shape == shape

@@ -22,7 +22,7 @@ class TestPolicy:
         runs = rollout(LLMAgent(fakes.FakeModel(tokenizer), temperature=temperature), TASK, episodes=9)
         assert runs.probs.shape == (9, 8, 5) and np.allclose(runs.probs.sum(axis=2), 1)
         assert runs.mass.shape == (9, 8) and ((runs.mass > 0) & (runs.mass < 1)).all()
-        assert runs.usage.shape == (9, 8, 3) and (runs.usage[:, :, 0] > 0).all()
+        assert runs.usage.shape == (9, 8, 4) and (runs.usage[:, :, 0] > 0).all()
         assert runs.failed.shape == (9, 8) and (runs.failed == 0).all()
         names = np.array(runs.names)
         assert (runs.text == np.take_along_axis(names, runs.arms, axis=1)).all()

@@ -48,7 +48,7 @@ class TestAtTheTopOfAnAnswer:
     def test_the_cost_of_thoughts_counts(self, play):
         model, _, runs = play("red pays best.\nAnswer:")
         written = len(model.tokenizer.encode("red pays best.\nAnswer:", add_special_tokens=False))
-        assert (runs.usage[:, :, 2] == written).all()
+        assert (runs.usage[:, :, 3] == written).all()
         assert (runs.usage[:, 0, 0] == [len(a.ids) + len(b.ids) for a, b in zip(*model.asked[:2], strict=True)]).all()
 
     def test_one_without_an_end_is_closed_by_force_and_counted(self, play):

@@ -44,10 +44,13 @@ class Thinker:
         if not self.speaks:
             return state, Choice(arm)
         words = tuple("é" * (h % 3) + f"{h % 7}" * (h % 2) for h in hashes)
-        counts = np.array(hashes)[:, None] % (5, 7, 11)
-        columns = {"text": words[::-1], "thought": words, "dropped": counts[:, 1:], "usage": counts, "ids": counts}
+        counts = np.array(hashes)[:, None] % (5, 7, 11, 13)
+        usage = np.where(counts[:, :1] % 3 > 0, counts, -1)  # it has not always asked a model
+        columns = {"text": words[::-1], "thought": words, "dropped": counts[:, 2:], "usage": usage, "ids": counts}
         columns |= {"refused": tuple(f'["{word}"]' for word in words), "cut": counts[:, 0] % 2}
-        return state, Choice(arm, drawn, drawn.mean(axis=2), "exact", failed=counts[:, 0], **columns)
+        how = ("exact", "sampled", None)[view.t[0] % 3]
+        probs = np.full_like(drawn, np.nan) if how == "sampled" else drawn
+        return state, Choice(arm, probs, drawn.mean(axis=2), how, failed=counts[:, 0], **columns)
 
     def update(self, state, view, choice, outcome):
         return state[0], [f"{m}/{x}" for m, x in zip(state[1], choice.thought or view.t, strict=True)]
@@ -74,6 +77,7 @@ def test_a_folder_gives_what_a_rollout_gives(tmp_path, task, speaks):
     experiment = plan(task, speaks=speaks)
     played = rollout(Thinker(speaks), experiment.build_task(), episodes=7, seed=5, batch=4)
     assert (played.arms < 0).any() and (played.thought is None) != speaks
+    assert not speaks or set(played.policy.ravel()) == {"exact", "sampled", ""}
     assert_equal(run(experiment, tmp_path)["a"], played)
     assert_equal(load(tmp_path)[1]["a"], played)
 

@@ -32,7 +32,7 @@ def model(fakes, tokenizer):
 
 @pytest.fixture
 def plan(model, fakes, monkeypatch):
-    monkeypatch.setattr(config, "load_model", lambda name, **how: model)
+    monkeypatch.setattr(config, "load_base", lambda name, **how: model)
     llm = {"model": "fake", "prompt": {"labels": list(fakes.FIVE)}}
 
     def build(**changes):

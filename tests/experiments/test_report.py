@@ -15,6 +15,7 @@ import pytest
 import icrl.envs
 from icrl.agents import UCB, Greedy, Uniform, rollout
 from icrl.envs import Episodes
+from icrl.experiments.config import Prices
 from icrl.experiments.report import describe, render
 
 EVIL = '<script>alert("1")</script> & $x_'
@@ -44,12 +45,12 @@ def model(run: Episodes) -> Episodes:
     """As if a language model had played: with its policy, its failures and its tokens."""
     shape = run.arms.shape
     probs = np.full((*shape, run.public.n_arms), 1 / run.public.n_arms)
-    usage = np.full((*shape, 3), (1000, 500, 1))
+    usage = np.full((*shape, 4), (1000, 500, 1, 70))
     return replace(run, agent=EVIL, probs=probs, mass=np.full(shape, 0.9), failed=np.ones(shape, np.int64), usage=usage)
 
 
 def page_of(runs: dict[str, Episodes]) -> str:
-    return render(runs, EVIL, {EVIL: f"agents: {EVIL}"}, {"icrl": EVIL})
+    return render(runs, EVIL, {EVIL: f"agents: {EVIL}"}, {"icrl": EVIL}, Prices(new=1, written=10))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,9 @@ def test_it_says_what_was_played(page: str) -> None:
     assert "A bandit with 5 arms and Bernoulli rewards; an episode has 12 steps." in text
     assert "the best mean is 0.6, the second best 0.4" in text
     assert "8 episodes per agent, seed 0. All agents met the same luck" in text
-    assert f"{8 * 12 * 1000:,}" in text and f"{12 * 1000:,}" in text  # tokens fed, per episode
+    tokens = re.findall(r"<td>([^<]*)</td>", page.partition("New per episode")[2].partition("</table>")[0])
+    assert tokens == ["96", "96,000", "48,000", "96", "6,720", "12,000", "0.21"]  # of an episode; what all cost
+    assert "A million new tokens cost 1.0, cached ones 1.0, written and thought ones 10.0." in text
     assert '"horizon": 12' in text
 
 

@@ -111,7 +111,7 @@ def test_a_changed_experiment_is_refused(tmp_path):
 def test_some_keys_may_change(tmp_path):
     """And the folder tells what they are now."""
     first = run(plan(), tmp_path)["pocket"]
-    changed = {"batch": 2, "min_mass": 0.25, "tokens": 10**9}
+    changed = {"batch": 2, "min_mass": 0.25, "tokens": 10**9, "prices": {"new": 1, "written": 3.5}}
     assert_equal(first, run(plan(**changed), tmp_path)["pocket"])
     assert load(tmp_path)[0] == plan(**changed)
 
@@ -198,8 +198,8 @@ def test_nothing_finished_is_said(tmp_path):
 
 
 def test_agents_of_one_model_share_it(tmp_path, monkeypatch):
-    loaded, load_model = [], config.load_model
-    monkeypatch.setattr(config, "load_model", lambda name, **how: loaded.append(how) or load_model(name, **how))
+    loaded, load_model = [], config.load_base
+    monkeypatch.setattr(config, "load_base", lambda name, **how: loaded.append(how) or load_model(name, **how))
     prompts = ({"history": "raw"}, {"history": "summary"}, {"layout": "log"})
     agents = {f"p{i}": {"model": "pocket", "prompt": prompt} for i, prompt in enumerate(prompts)}
     runs = run(plan(agents=agents | {"half": {"model": "pocket", "dtype": "bfloat16"}}), tmp_path)
@@ -277,7 +277,7 @@ def test_a_damaged_file_is_said(tmp_path, damage):
 def test_free_answers_are_stored_as_they_were_generated(tmp_path, monkeypatch, fakes, letters):
     """A run that continues has the very tokens in its prompts, spaces and all."""
     model = fakes.Writing(letters, script=lambda query: "  red" if query.ids[-40:].sum() % 2 else "hm ")
-    monkeypatch.setattr(config, "load_model", lambda name, **how: model)
+    monkeypatch.setattr(config, "load_base", lambda name, **how: model)
     prompt = {"answer": "free", "on_failure": "forfeit", "labels": list(fakes.FIVE)}
     free = plan(agents={"free": {"model": "fake", "prompt": prompt}}, min_mass=0)
     whole = run(free, tmp_path / "whole", tell=lambda line: model.asked.clear())["free"]

@@ -9,11 +9,11 @@ from icrl.experiments.store import Store
 EPISODES, BATCH, T = 5, 3, 4
 
 
-@pytest.fixture
-def plan(fakes, letters, monkeypatch):
-    model = fakes.Writing(letters, script=fakes.by_hash)
-    monkeypatch.setattr(config, "load_model", lambda name, **how: model)
-    prompt = {"answer": "free", "on_failure": "resample", "labels": list(fakes.FIVE)}
+@pytest.fixture(params=["free", "thought"])
+def plan(request, fakes, letters, monkeypatch):
+    model = fakes.Thinking(letters, script=fakes.by_hash, thought=fakes.thought_by_hash)
+    monkeypatch.setattr(config, "load_base", lambda name, **how: model)
+    prompt = {"answer": request.param, "on_failure": "resample", "labels": list(fakes.FIVE), "max_thought": 24}
     agents = {"ucb": "UCB", "llm": {"model": "fake", "prompt": prompt}, "last": {"type": "TryAll", "agent": "UCB"}}
     fields = {"task": {"preset": "bernoulli-hard", "horizon": T}, "agents": agents}
     return lambda tokens=None: Experiment(**fields, episodes=EPISODES, batch=BATCH, tokens=tokens, min_mass=0)
@@ -26,7 +26,7 @@ def whole(plan, tmp_path):
 
 def costs(runs):
     """Tokens of each lockstep step, in the order in which they are played."""
-    each = runs.usage[:, :, 0] + runs.usage[:, :, 2]
+    each = runs.usage[:, :, [0, 2, 3]].sum(axis=2)
     return np.concatenate([each[i : i + BATCH].sum(axis=0) for i in range(0, EPISODES, BATCH)])
 
 
@@ -38,7 +38,7 @@ def stored(folder):
 @pytest.mark.parametrize("steps", range(1, 2 * T + 1))
 def test_the_step_that_reaches_it_is_the_last(plan, whole, tmp_path, steps):
     reached = costs(whole).cumsum()
-    assert (whole.usage[:, :, 2] > 0).any()  # what is written counts, too
+    assert (whole.usage[:, :, 2:] > 0).any()  # what is written or thought counts, too
     limits = int(reached[steps - 1]), int(reached[steps - 1] - costs(whole)[steps - 1] + 1)
     for i, limit in enumerate(limits):
         if steps == 2 * T:

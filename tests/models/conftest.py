@@ -1,8 +1,7 @@
-"""Tiny random models of the kinds of attention that occur, and an uncached reference to compare with."""
+"""Tiny random models of the kinds of attention that occur."""
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import transformers as hf
@@ -78,35 +77,3 @@ def speaking(tokenizer):
     config = hf.Qwen3Config(**BLOCK | {"vocab_size": len(tokenizer), "max_position_embeddings": 4096}, head_dim=8)
     model = build(config)
     return lambda **fields: TransformersModel("tiny", model, tokenizer, **fields)
-
-
-@pytest.fixture(scope="session")
-def reference():
-    """(logp of each choice, mass) by brute force: one row, no cache, every path by itself."""
-
-    def answer(model, query):
-        known = {}
-
-        def logits(path):
-            if path not in known:
-                with torch.inference_mode():
-                    ids = torch.tensor([[*query.ids.tolist(), *path]])
-                    out = model(input_ids=ids, use_cache=False).logits[0].double()
-                for i in range(len(path) + 1):
-                    known[path[: len(path) - i]] = out[-1 - i]
-            return known[path]
-
-        choices = query.choices
-        for choice in choices:
-            logits(choice[:-1])
-        logp, raw = np.zeros(len(choices)), np.zeros(len(choices))
-        for c, choice in enumerate(choices):
-            for i, token in enumerate(choice):
-                children = sorted({other[i] for other in choices if other[:i] == choice[:i]})
-                if len(children) > 1:
-                    row = logits(choice[:i])
-                    raw[c] += row.log_softmax(0)[token]
-                    logp[c] += (row[children] / query.temperature).log_softmax(0)[children.index(token)]
-        return logp, np.exp(raw).sum()
-
-    return answer

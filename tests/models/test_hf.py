@@ -256,10 +256,12 @@ class TestCache:
 
 class TestWindow:
     def test_too_long_prompts_are_refused(self, tiny):
-        served, ids = tiny("qwen3"), np.full(513, 60)
-        with pytest.raises(ValueError, match="prompt: 513 tokens do not fit into the window of 512 of qwen3"):
+        served, ids = tiny("qwen3"), np.full(511, 60)
+        with pytest.raises(
+            ValueError, match="prompt: 513 tokens with the answer do not fit into the window of 512 of qwen3"
+        ):
             served.ask([query([60], 0), query(ids, 1)])
-        served.ask([query(ids[:512], 1)])
+        served.ask([query(ids[:510], 1)])
 
     def test_room_for_the_answer_counts(self, tiny):
         with pytest.raises(ValueError, match="prompt: 513 tokens"):

@@ -103,6 +103,87 @@ class TestAdapter:
         base, adapted = (load_model(folder, adapter=a).facts["revision"] for a in (None, adapter))
         assert adapted.startswith(f"{base}+") and len(adapted) == len(base) + 13
 
+    def test_several_share_the_weights(self, folder, adapter, asked, tmp_path):
+        """In turn, with the caches of each; equal to what each is alone."""
+        from safetensors.torch import load_file, save_file
+
+        other = {name: -weight for name, weight in load_file(adapter / "adapter_model.safetensors").items()}
+        other |= {name: weight * 3 for name, weight in other.items() if "lora_A" in name}
+        save_file(other, tmp_path / "adapter_model.safetensors")
+        (tmp_path / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
+        folders = (None, adapter, tmp_path)
+        alone = [load_model(folder, adapter=a).ask(asked)[0].logp for a in folders]
+        assert min(np.abs(alone[a] - alone[b]).max() for a, b in ((0, 1), (0, 2), (1, 2))) > 1e-3
+        base = load_model(folder)
+        models = [base if a is None else base.adapted(str(a)) for a in folders]
+        for which in (0, 1, 2, 1, 0, 0, 2, 2, 1, 0):
+            assert models[which].model is base.model
+            np.testing.assert_allclose(models[which].ask(asked)[0].logp, alone[which], atol=1e-6)
+        assert len({model.facts["revision"] for model in models}) == 3
+        assert base.adapted(str(adapter)).facts == models[1].facts
+
+    def test_one_for_another_model(self, adapter, folder, asked, tmp_path):
+        """Nothing of it stays."""
+        import peft
+        from transformers import AutoModelForCausalLM
+
+        pocket = load_model("pocket")
+        (before,) = pocket.ask(asked)
+        with pytest.raises(ValueError, match=r"adapter: '.*' does not fit the model"):
+            pocket.adapted(str(adapter))
+        pocket.lanes.clear()
+        (after,) = pocket.ask(asked)
+        np.testing.assert_array_equal(before.logp, after.logp)
+        wrapped = peft.get_peft_model(
+            AutoModelForCausalLM.from_pretrained(pocket.model.config._name_or_path), peft.LoraConfig(r=2)
+        )
+        wrapped.save_pretrained(tmp_path)
+        own = pocket.adapted(str(tmp_path))
+        with pytest.raises(ValueError, match=r"adapter: '.*' does not fit the model"):
+            pocket.adapted(str(adapter))
+        np.testing.assert_allclose(own.ask(asked)[0].logp, before.logp, atol=1e-6)  # new adapters change nothing
+
+    def test_weights_of_other_layers(self, folder, adapter, tmp_path):
+        """PEFT would leave them out, and play as the base model."""
+        from safetensors.torch import load_file, save_file
+
+        weights = load_file(adapter / "adapter_model.safetensors")
+        odd = [{k.replace("layers", "blocks"): w for k, w in weights.items()}, dict(list(weights.items())[1:])]
+        (tmp_path / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
+        model = load_model(folder)
+        for some in odd:
+            save_file(some, tmp_path / "adapter_model.safetensors")
+            with pytest.raises(ValueError, match=r"does not fit the model: ValueError: it (lacks|has) '.*lora_"):
+                model.adapted(str(tmp_path))
+        assert model.adapted(str(adapter)).adapter
+
+    @pytest.mark.parametrize(
+        ("file", "text"),
+        [
+            ("adapter_model.safetensors", "junk"),
+            ("adapter_config.json", '{"r": 4, "peft_type": "FOO"}'),
+            ("adapter_config.json", '{"r": 4.5, "peft_type": "LORA"}'),
+            ("adapter_config.json", '{"r": 4}'),
+        ],
+    )
+    def test_files_that_cannot_be_read(self, folder, adapter, tmp_path, file, text):
+        for source in adapter.glob("adapter_*"):
+            (tmp_path / source.name).write_bytes(source.read_bytes())
+        (tmp_path / file).write_text(text)
+        with pytest.raises(ValueError, match=r"adapter: '.*' (does not fit the model|is no PEFT adapter)"):
+            load_model(folder, adapter=tmp_path)
+
+    def test_two_threads(self, folder, adapter, asked):
+        from concurrent.futures import ThreadPoolExecutor
+
+        base = load_model(folder)
+        models = [base, base.adapted(str(adapter))]
+        alone = [model.ask(asked)[0].logp for model in models]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda i: models[i % 2].ask(asked)[0].logp, range(40)))
+        for i, logp in enumerate(found):
+            np.testing.assert_allclose(logp, alone[i % 2], atol=1e-5)
+
     def test_pickles_are_not_read(self, folder, adapter, tmp_path):
         (tmp_path / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
         (tmp_path / "adapter_model.bin").write_bytes(b"a pickle")
