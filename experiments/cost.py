@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, replace
+from contextlib import suppress
+from dataclasses import astuple, dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from icrl.experiments.players import PLAYERS
 from icrl.experiments.prompting import Lessons
 from icrl.experiments.runner import Watch
 from icrl.experiments.tokens import fed
+from icrl.models import ServerLost
 from icrl.models.transcript import Transcript
 from icrl.prompts import Prompt
 from icrl.prompts.chat import Chat
@@ -100,18 +102,40 @@ def estimate(experiment: Experiment, pilot: int = 0, watch: Watch | None = None)
     """
     if pilot > experiment.episodes:
         raise ValueError(f"pilot: at most as many as the experiment has, {experiment.episodes}, got {pilot}")
-    shared, tokenizers, found = Shared(Lessons(experiment.build_task())), dict[str, Any](), dict[str, Cost]()
-    for name, spec in experiment.agents.items():
-        inside = list(_inside(spec, f"agents.{name}", shared.lessons))
-        plain = all(
-            told.served.prompt.answer == "direct" and "model" in spec and told.counts(tokenizers) for told in inside
-        )
-        if pilot and not plain:
-            found[name] = _piloted(experiment, name, pilot, shared, watch or (lambda *_: None))
-        elif inside:
-            each = [told.cost(experiment.seed, tokenizers) for told in inside]
-            found[name] = sum(each, Cost()).times(experiment.episodes)
+    common = _Common(experiment, Shared(Lessons(experiment.build_task())))
+    each = {name: common.cost(name, pilot, watch or (lambda *_: None)) for name in experiment.agents}
+    return {name: cost for name, cost in each.items() if cost is not None}
+
+
+def expected(experiment: Experiment) -> dict[str, Cost]:
+    """The same without a pilot, of those agents only of which it can be told."""
+    common, found = _Common(experiment, Shared(Lessons(experiment.build_task()))), dict[str, Cost]()
+    for name in experiment.agents:
+        with suppress(ValueError, ServerLost):
+            if (cost := common.cost(name)) is not None:
+                found[name] = cost
     return found
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What the estimates of an experiment's agents have in common; tokenizers are loaded once."""
+
+    experiment: Experiment
+    shared: Shared
+    tokenizers: dict[str, Any] = field(default_factory=dict)
+
+    def cost(self, name: str, pilot: int = 0, watch: Watch = lambda *_: None) -> Cost | None:
+        """Of one agent; None if it holds no model."""
+        spec, known = self.experiment.agents[name], self.tokenizers
+        inside = list(_inside(spec, f"agents.{name}", self.shared.lessons))
+        plain = all(told.served.prompt.answer == "direct" and "model" in spec and told.counts(known) for told in inside)
+        if pilot and not plain:
+            return _piloted(self.experiment, name, pilot, self.shared, watch)
+        if not inside:
+            return None
+        each = [told.cost(self.experiment.seed, known) for told in inside]
+        return sum(each, Cost()).times(self.experiment.episodes)
 
 
 def _piloted(experiment: Experiment, name: str, pilot: int, shared: Shared, watch: Watch) -> Cost:

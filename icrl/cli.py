@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,6 +102,7 @@ def run(
     prices are those of a million tokens; thoughts cost what answers do.
     """
     from icrl.experiments import Experiment, compare
+    from icrl.experiments.cost import expected
 
     plan = Experiment.load(experiment)
     if dry_run:
@@ -112,13 +112,13 @@ def run(
         raise ValueError("out: a run needs a folder (--out DIR), got none; --dry-run alone plays nothing")
     if pilot:
         raise ValueError(f"pilot: episodes are tried with --dry-run only, got {pilot} without it")
-    expected = _expected(plan)
+    foreseen = expected(plan)  # what cannot be told is no reason not to play
     runs = _play(plan, out)
     table = compare(runs)
     console.print(tables.comparison(table, f"{plan.task}: {plan.episodes} episodes on the same luck"))
     first, folder = escape(str(table.index[0])), escape(str(out))
     console.print(f"Differences and p-values are paired, against {first}. Next: icrl report {folder}")
-    _count(plan, runs, expected)
+    _count(plan, runs, foreseen)
 
 
 def _play(plan: Experiment, out: Path) -> dict[str, Episodes]:
@@ -167,25 +167,13 @@ def _estimate(plan: Experiment, pilot: int) -> None:
     console.print(assumed(pilot))
 
 
-def _expected(plan: Experiment) -> dict[str, Cost]:
-    """What a run should take; nothing where that cannot be told, which is no reason not to play."""
-    from icrl.experiments.cost import estimate
-
-    found: dict[str, Cost] = {}
-    for name, spec in plan.agents.items():
-        with suppress(ValueError, ServerLost):  # if something is wrong, play says so
-            found |= estimate(plan.model_copy(update={"agents": {name: spec}}))
-    return found
-
-
-def _count(plan: Experiment, runs: Mapping[str, Episodes], expected: dict[str, Cost]) -> None:
+def _count(plan: Experiment, runs: Mapping[str, Episodes], foreseen: dict[str, Cost]) -> None:
     """Prints what models have read and written, beside what was to be expected."""
     from icrl.experiments.cost import measured
 
     if costs := {name: measured(played) for name, played in runs.items() if played.usage is not None}:
-        console.print(
-            tables.tokens({"measured": costs, "estimated": expected} if expected else {"measured": costs}, plan.prices)
-        )
+        beside = {"estimated": foreseen} if foreseen else {}
+        console.print(tables.tokens({"measured": costs} | beside, plan.prices))
 
 
 @app.command()

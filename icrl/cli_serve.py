@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -40,7 +42,6 @@ def serve(
 
     If the environment variable ICRL_API_KEY is set, clients must have the same key.
     """
-    from icrl.models import child
     from icrl.models import serve as server
     from icrl.models.settings import ServerSettings
     from icrl.models.vllm_options import device, environment, options
@@ -60,9 +61,17 @@ def serve(
     )
     key = ServerSettings().secret()
     variables = environment() | ({} if key is None else {"VLLM_API_KEY": key})
+    url = server.root(host, port)
+    ready = partial(_ready, f"{url}/v1", [model, *adapters], settings.get("max_model_len"))
+    _run(words, url, variables, kind, ready)
+
+
+def _run(words: list[str], url: str, variables: dict[str, str], kind: str, ready: Callable[[], None]) -> None:
+    """Runs a server until it is interrupted; exits with 1 if it ends by itself."""
+    from icrl.models import child
+
     with tempfile.NamedTemporaryFile(prefix="icrl-serve-", suffix=".log", delete=False) as file:
         log = Path(file.name)
-    url = server.root(host, port)
     _heed()
     try:
         begun = f"Starting vLLM on the {kind.upper()}; what it says is in {escape(str(log))}"
@@ -70,7 +79,7 @@ def serve(
             running = child.serving(words, url, log, variables, lambda s: status.update(f"{begun} ({s:.0f} s)"))
             with running as process:
                 status.stop()
-                _ready(f"{url}/v1", [model, *adapters], settings.get("max_model_len"))
+                ready()
                 process.wait()
         aside.print(f"[red]Error:[/] the server ended {escape(child.last_words(process, log))}", soft_wrap=True)
         raise typer.Exit(1)

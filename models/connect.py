@@ -66,12 +66,10 @@ def connect(name: str, settings: ServerSettings, revision: str | None, chat_temp
 
     wires = _there([Wire.to([url], settings) for url in addresses(name)])
     known = [find(told, settings.model, wire.servers[0].url) for wire, told in wires]
-    if others := [
-        (wire.servers[0].url, card) for (wire, _), card in zip(wires, known, strict=True) if not _same(card, known[0])
-    ]:
-        url, card = others[0]
-        raise ValueError(f"model: {url} serves {_told(card)}, but {wires[0][0].servers[0].url} {_told(known[0])}")
     wire = Wire([server for one, _ in wires for server in one.servers], settings)
+    for server, card in zip(wire.servers, known, strict=True):
+        if not _same(card, known[0]):
+            raise ValueError(f"model: {server.url} serves {_told(card)}, but {wire.servers[0].url} {_told(known[0])}")
     if all(vllm_server.tells(one, known[0]["id"]) for one, _ in wires):
         return vllm_server.open_model(wire, known[0], revision, chat_template)
     if settings.exact:
@@ -138,8 +136,8 @@ def find(told: Sequence[dict[str, Any]], wanted: str | None, url: str) -> dict[s
     return told[names.index(wanted)]
 
 
-def describe(url: str, settings: ServerSettings | None = None) -> str:
-    """What a server has, and whether it tells probabilities.
+def describe(url: str) -> str:
+    """What a server has, and whether it tells probabilities; it is not waited for long.
 
     Raises:
         ValueError: It is no server of models.
@@ -152,7 +150,7 @@ def describe(url: str, settings: ServerSettings | None = None) -> str:
     address, *more = addresses(url)
     if more:
         raise ValueError(f"server: give one address at a time, got {url!r}")
-    wire = Wire.to([address], settings or ServerSettings(deadline=PATIENCE, patience=PATIENCE))
+    wire = Wire.to([address], ServerSettings(deadline=PATIENCE, patience=PATIENCE))
     names = [str(card["id"]) for card in cards(wire)]
     if not names:
         raise ValueError(f"server: {address} serves no model")

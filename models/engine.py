@@ -139,10 +139,8 @@ class VLLMEngine:
         from vllm import SamplingParams
 
         params = [SamplingParams(**texting(q)) for q in queries]
-        found = []
-        for q, out in zip(
-            queries, self.engine.run([q.ids.tolist() for q in queries], params, self.adapter), strict=True
-        ):
+        outs, found = self.engine.run([q.ids.tolist() for q in queries], params, self.adapter), []
+        for q, out in zip(queries, outs, strict=True):
             (told,) = out.outputs
             found.append(written(q, told.token_ids, out.num_cached_tokens or 0, told.finish_reason == "length"))
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
@@ -189,6 +189,20 @@ def brute_force(model: Any, query: Query) -> tuple[Any, float]:
                 raw[c] += row.log_softmax(0)[token]
                 logp[c] += (row[children] / query.temperature).log_softmax(0)[children.index(token)]
     return logp, np.exp(raw).sum()
+
+
+def save_lora(folder: Any, model: Any, std: float, targets: Sequence[str]) -> Any:
+    """Saves, by PEFT, a LoRA adapter of random weights for a transformers model; gives its folder."""
+    import peft
+    import torch
+
+    wrapped = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=list(targets)))
+    torch.manual_seed(0)
+    for name, weight in wrapped.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weight, std=std)
+    wrapped.save_pretrained(folder)
+    return folder
 
 
 @dataclass

@@ -13,19 +13,10 @@ RANK = 8
 
 
 @pytest.fixture(scope="session")
-def adapter(tmp_path_factory):
-    """A LoRA adapter of random weights that changes much, saved by PEFT."""
-    import peft
-
+def adapter(fakes, tmp_path_factory):
+    """One that changes much."""
     folder = tmp_path_factory.mktemp("adapters") / "lora"
-    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj", "up_proj"])
-    wrapped = peft.get_peft_model(pocket(), config)
-    torch.manual_seed(0)
-    for name, weight in wrapped.named_parameters():
-        if "lora_" in name:
-            torch.nn.init.normal_(weight, std=0.08)
-    wrapped.save_pretrained(folder)
-    return folder
+    return fakes.save_lora(folder, pocket(), 0.08, ["q_proj", "v_proj", "up_proj"])
 
 
 def pocket():

@@ -67,22 +67,11 @@ def test_a_folder_without_a_model_by_a_relative_path(tmp_path, monkeypatch):
 
 class TestAdapter:
     @pytest.fixture
-    def adapter(self, folder, tmp_path_factory):
-        """A LoRA adapter of random weights, saved by PEFT."""
-        import peft
-        import torch
+    def adapter(self, folder, fakes, tmp_path_factory):
         from transformers import AutoModelForCausalLM
 
-        path = tmp_path_factory.mktemp("adapters") / "lora"
-        wrapped = peft.get_peft_model(
-            AutoModelForCausalLM.from_pretrained(folder), peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
-        )
-        torch.manual_seed(0)
-        for name, weight in wrapped.named_parameters():
-            if "lora_" in name:
-                torch.nn.init.normal_(weight, std=0.5)
-        wrapped.save_pretrained(path)
-        return path
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        return fakes.save_lora(tmp_path_factory.mktemp("adapters") / "lora", model, 0.5, ["q_proj", "v_proj"])
 
     def test_it_is_applied_as_peft_would(self, folder, adapter, asked):
         import peft
