@@ -70,11 +70,11 @@ $(VENV)/.train: $(VENV)/.pip pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.pip pyproject.toml
-	$(INSTALL) -e ".[train,http]" --group test --group build
+	$(INSTALL) -e ".[train,http,steer]" --group test --group build
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.pip pyproject.toml
-	$(INSTALL) -e ".[train,http]" --group lint
+	$(INSTALL) -e ".[train,http,steer]" --group lint
 	@touch $@
 
 # Nothing is resolved: constraints-vllm.txt is the whole environment, and says why.

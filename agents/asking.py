@@ -12,12 +12,15 @@ from icrl.envs import tape
 from icrl.envs.tape import Stream
 from icrl.envs.types import USAGE, Choice, Floats, Ints, View
 from icrl.models.base import Answer, Choices, Model, Query
+from icrl.models.steering import Steer
 from icrl.prompts.pieces import Tokens
 from icrl.prompts.scenario import AND
 from icrl.prompts.talk import Talk
 from icrl.prompts.writer import pulled
 
 Key: TypeAlias = tuple[int, int]
+DRAWS = 1 << 32
+"""Added to the number of a draw, so that it is none of the other words of a key."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Asked:
     view: View
     prompts: Sequence[Tokens]
     """[R] up to where the answer begins."""
+    steers: Sequence[Steer | None]
+    """[R] how the answer, and a thought before it, is steered."""
+    draw: int = 0
+    """Which of several answers to the same prompts."""
 
     @property
     def keys(self) -> list[Key]:
@@ -42,8 +49,9 @@ class Asked:
         return tuple({self.talk.writer.end, *self.model.tokenizer.all_special_ids})
 
     def luck(self, stream: Stream, *words: int) -> tape.Keys:
-        """[R] one key per (seed, episode, t)."""
-        return tape.key(self.talk.seed, stream, self.view.episode, self.view.t, *words)
+        """[R] one key per (seed, episode, t) and draw."""
+        draw = (DRAWS + self.draw,) if self.draw else ()
+        return tape.key(self.talk.seed, stream, self.view.episode, self.view.t, *words, *draw)
 
 
 def scored(asked: Asked) -> Choice:
@@ -87,8 +95,8 @@ def allowed(asked: Asked, slot: int = 0) -> list[Choices]:
 
 def _questions(asked: Asked, prompts: Sequence[Tokens], slot: int) -> list[Query]:
     """Which of the arms that are there, for each row."""
-    rows = zip(prompts, asked.keys, allowed(asked, slot), strict=True)
-    return [Query(ids, key, choices, asked.temperature) for ids, key, choices in rows]
+    rows = zip(prompts, asked.keys, allowed(asked, slot), asked.steers, strict=True)
+    return [Query(ids, key, choices, asked.temperature, steer=steer) for ids, key, choices, steer in rows]
 
 
 def inverse(probs: Floats, asked: Asked, slot: int = 0) -> Ints:

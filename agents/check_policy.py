@@ -54,8 +54,10 @@ class _Probe(LLMAgent):
         room = self.model.window - max(map(len, asked.prompts))
         limit = min(replace(self.prompt, answer="free", thoughts="dropped").limit(talk.writer.public), room)
         for i in range(self.samples):
-            rows = zip(asked.prompts, asked.keys, asked.luck(Stream.CHECK, i).tolist(), strict=True)
-            queries = [Query(ids, key, None, self.temperature, u, limit, asked.ends) for ids, key, u in rows]
+            luck = asked.luck(Stream.CHECK, i).tolist()
+            rows = zip(asked.prompts, asked.keys, luck, asked.steers, strict=True)
+            how = (None, self.temperature)
+            queries = [Query(ids, key, *how, u, limit, asked.ends, steer=steer) for ids, key, u, steer in rows]
             for r, answer in enumerate(self.model.ask(queries)):
                 (shares,) = read(False, self.model.tokenizer.decode(answer.ids), talk.names[r], legal[r])
                 counts[r, -1 if np.isnan(shares[0]) else int(shares.argmax())] += 1
@@ -92,7 +94,7 @@ def check_policy(
         raise ValueError(f"task: policies over pairs are not compared, only over single arms; got {task.public.kind!r}")
     own = scored(agent)
     runs = histories(own, task, -(-n // STEPS), seed, player or own)
-    probe = _Probe(own.model, own.prompt, own.temperature, samples)
+    probe = _Probe(own.model, own.prompt, own.temperature, own.steering, samples)
     for state, view in probes(probe, runs):
         probe.act(state, view)
     policy, counts, mass = (np.concatenate(column)[:n] for column in zip(*probe.found, strict=True))

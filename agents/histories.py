@@ -36,10 +36,12 @@ class Once:
         self.name, self.tokenizer, self.window, self.facts = model.name, model.tokenizer, model.window, model.facts
         self.exact = model.exact
         self._ask, self._known = model.ask, dict[Any, Answer]()
+        self.check_steering = model.check_steering
 
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """The model's answers to prompts that it has not met, and those that it gave to the others."""
-        keys = [(q.ids.tobytes(), q.choices, q.temperature, q.seed, q.limit, q.until, q.stop) for q in queries]
+        rest = [(q.temperature, q.seed, q.limit, q.until, q.stop, q.steer and q.steer.key) for q in queries]
+        keys = [(q.ids.tobytes(), q.choices, *own) for q, own in zip(queries, rest, strict=True)]
         new = {key: q for key, q in zip(keys, queries, strict=True) if key not in self._known}
         if new:
             self._known |= zip(new, self._ask(list(new.values())), strict=True)

@@ -1,19 +1,21 @@
 """`LLMAgent`: a language model, a prompt and a temperature.
 
-The state is a conversation per row (`icrl.prompts.talk`). The model itself is stateless; its cache finds what it has
-read before.
+The state is a conversation per row (`icrl.prompts.talk`), and what the strength of a steering goes by. The model
+itself is stateless; its cache finds what it has read before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from icrl.agents.asking import Asked, scored
 from icrl.agents.catalogue import able
 from icrl.agents.classical import dealt
+from icrl.agents.steering import Steering
 from icrl.agents.thinking import think
 from icrl.agents.writing import written
 from icrl.envs.types import Bools, Choice, Ints, Names, Outcome, Public, View
@@ -28,6 +30,15 @@ from icrl.prompts.writer import Writer
 
 
 @dataclass(frozen=True)
+class Playing:
+    """The state of R episodes."""
+
+    talk: Talk
+    strength: Any = None
+    """Of the policy by which the steering's strength is found."""
+
+
+@dataclass(frozen=True)
 class LLMAgent:
     """A language model that plays.
 
@@ -35,6 +46,7 @@ class LLMAgent:
         model: What `icrl.load_model` returns.
         prompt: How the history is told and the answer read.
         temperature: Of the policy over the labels; 0 takes the most probable one.
+        steering: What is added to the model's residual stream while it answers.
 
     Raises:
         ValueError: The temperature is negative or not a number.
@@ -43,13 +55,15 @@ class LLMAgent:
     model: Model
     prompt: Prompt = field(default_factory=Prompt)
     temperature: float = 1.0
+    steering: Steering | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature: must be a number of at least 0, got {self.temperature}")
 
     def __repr__(self) -> str:
-        return f"LLMAgent(model={self.model.facts}, prompt={self.prompt}, temperature={self.temperature})"
+        steered = "" if self.steering is None else f", steering={self.steering}"
+        return f"LLMAgent(model={self.model.facts}, prompt={self.prompt}, temperature={self.temperature}{steered})"
 
     @property
     def block(self) -> int | None:
@@ -74,7 +88,7 @@ class LLMAgent:
         return Writer(self.prompt, public, self._pieces, self._chat)
 
     def check(self, public: Public) -> None:
-        """Raises ValueError if labels are too few, or a whole episode's prompts cannot fit into the model's window."""
+        """Raises ValueError if labels are too few, the model cannot be steered so, or its window is too narrow."""
         if why := refuses(public):
             raise ValueError(f"{why}; {able(public)}")
         self.names(public, np.arange(1), 0)  # are there enough labels?
@@ -82,6 +96,8 @@ class LLMAgent:
             if said := [word for word in self.prompt.words if mark in word]:
                 raise ValueError(f"labels: {said[0]!r} holds {mark!r}, which is a mark of this model's own")
         self._told_apart(self._pieces)
+        if self.steering is not None:
+            self.steering.check(self.model, public, self.scores or self.prompt.shares)
         most, window = longest(self.writer(public)), self.model.window
         if most > window:
             raise ValueError(
@@ -100,29 +116,40 @@ class LLMAgent:
         """Labels drawn by the prompt."""
         return self.prompt.names(public, episodes, seed)
 
-    def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> Talk:
+    def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> Playing:
         """Conversations that hold the instructions only."""
         names = names or self.prompt.names(public, episodes, seed)
-        return Talk.begin(self.writer(public), names, episodes, seed, dealt)
+        talk = Talk.begin(self.writer(public), names, episodes, seed, dealt)
+        return Playing(talk, self.steering and self.steering.policy.start(public, names, episodes, seed))
 
-    def act(self, state: Talk, view: View) -> tuple[Talk, Choice]:
+    def asked(self, state: Playing, view: View) -> Asked:
+        """What the model is to be asked; `talk` is the conversations after that."""
+        talk, prompts = state.talk.asked(view)
+        steers = [None] * len(prompts) if self.steering is None else self.steering.steers(state.strength, view, prompts)
+        return Asked(self.model, self.temperature, talk, view, prompts, steers)
+
+    def act(self, state: Playing, view: View) -> tuple[Playing, Choice]:
         """Asks the model once for the whole batch: again for a thought, a second arm, or an unreadable answer."""
-        state, prompts = state.asked(view)
-        asked = Asked(self.model, self.temperature, state, view, prompts)
+        asked = self.asked(state, view)
+        return replace(state, talk=asked.talk), self.decide(asked)
+
+    def decide(self, asked: Asked) -> Choice:
+        """Lets the model think, if it does, and answer."""
         thoughts = think(asked) if self.prompt.thinks else None
         choice = self.answer(asked if thoughts is None else thoughts.before(asked))
         if thoughts is not None:
-            choice = thoughts.beside(choice, state)
-        return state, choice if self.prompt.budget is None else replace(choice, dropped=state.dropped)
+            choice = thoughts.beside(choice, asked.talk)
+        return choice if self.prompt.budget is None else replace(choice, dropped=asked.talk.dropped)
 
     def answer(self, asked: Asked) -> Choice:
         """What follows the thought, if there is one."""
         return scored(asked) if self.scores else written(asked)
 
-    def update(self, state: Talk, view: View, choice: Choice, outcome: Outcome) -> Talk:
+    def update(self, state: Playing, view: View, choice: Choice, outcome: Outcome) -> Playing:
         """Adds the step to the conversations."""
-        return state.answered(view, choice, outcome)
+        talk, steering = state.talk.answered(view, choice, outcome), self.steering
+        return Playing(talk, steering and steering.policy.update(state.strength, view, choice, outcome))
 
-    def take(self, state: Talk, rows: Bools) -> Talk:
+    def take(self, state: Playing, rows: Bools) -> Playing:
         """Keeps the rows of episodes that go on."""
-        return state.take(rows)
+        return Playing(state.talk.take(rows), self.steering and self.steering.policy.take(state.strength, rows))

@@ -56,8 +56,9 @@ def think(asked: Asked) -> Thoughts:
     """Asks for a thought of each row."""
     model, writer = asked.model, asked.talk.writer
     limit, mark = writer.prompt.max_thought, writer.chat.thinking[1].strip()
-    rows = zip(asked.prompts, asked.keys, asked.luck(Stream.THOUGHT).tolist(), strict=True)
-    answers = model.ask([Query(p, key, None, asked.temperature, u, limit, asked.ends, mark) for p, key, u in rows])
+    rows = zip(asked.prompts, asked.keys, asked.luck(Stream.THOUGHT).tolist(), asked.steers, strict=True)
+    how = (None, asked.temperature)
+    answers = model.ask([Query(ids, key, *how, u, limit, asked.ends, mark, steer) for ids, key, u, steer in rows])
     found = [_thought(model.tokenizer, answer.ids, mark) for answer in answers]
     ids = [np.append(np.array(own, np.int32), writer.closing(text)).astype(np.int32) for own, text in found]
     cut = np.array([answer.cut for answer in answers], np.int64)

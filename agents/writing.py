@@ -56,7 +56,8 @@ def _questions(asked: Asked, rows: Sequence[int], attempt: int) -> list[Query]:
     luck, limit = asked.luck(Stream.POLICY, attempt).tolist(), writer.prompt.limit(writer.public)
     labels = allowed(asked) if writer.prompt.scored and writer.public.slots == 1 else [None] * len(keys)
     ask = ((asked.prompts[r], keys[r], labels[r], asked.temperature, luck[r], limit) for r in rows)
-    return [Query(*fields, until=asked.ends) for fields in ask]
+    steers = [asked.steers[r] for r in rows]
+    return [Query(*own, until=asked.ends, steer=steer) for own, steer in zip(ask, steers, strict=True)]
 
 
 def rectangle(rows: Sequence[Sequence[int]], least: int) -> Ints:

@@ -21,6 +21,7 @@ from icrl.envs.spec import Loader, Spec, check_keys, checked, placed
 from icrl.envs.types import AnyWorld, Public
 from icrl.experiments import players, prompting
 from icrl.experiments.prompting import Lessons
+from icrl.experiments.steered import Steered
 from icrl.models import Model, ServerSettings
 from icrl.models.base import Loaded
 from icrl.models.load import load_base, load_tokenizer
@@ -50,10 +51,11 @@ class Experiment(Spec):
         task: A preset (`icrl envs` lists them), `{preset: NAME, horizon: 50}`, the fields of a task with its `kind` (a
             stationary `bandit`, if none is given), or an import path `package.module:object`.
         agents: By name: an algorithm (`UCB`, or `{type: UCB, c: 1.0}`), a model (`{model: pocket, prompt: {history:
-            summary}, temperature: 1.0}`), a hybrid around others (`{type: TryAll, agent: {model: pocket}}`), or an
-            import path as `type`. `prompt: krishnamurthy/BSSC` names a published prompt, `prompts: krishnamurthy`
-            stands for one agent per prompt of that grid (`icrl.prompts.preset`). Of `evolve`, the guide is LinUCB where
-            contexts are seen, else UCB with alpha 0.5; and a sweep leaves out what cannot tell contexts.
+            summary}, temperature: 1.0}`, with `steering: {vector: FILE, strength: 4.0}` if it is steered), a hybrid
+            around others (`{type: TryAll, agent: {model: pocket}}`), or an import path as `type`. `prompt:
+            krishnamurthy/BSSC` names a published prompt, `prompts: krishnamurthy` stands for one agent per prompt of
+            that grid (`icrl.prompts.preset`). Of `evolve`, the guide is LinUCB where contexts are seen, else UCB with
+            alpha 0.5; and a sweep leaves out what cannot tell contexts.
         episodes: How many episodes each agent plays; the same ones.
         seed: Of all luck.
         batch: Episodes that a model plays at once.
@@ -84,7 +86,7 @@ class Experiment(Spec):
         if not isinstance(given, dict) or not isinstance(given.get("agents"), dict):
             return given
         task = given.get("task")
-        world = cache(lambda: _task(task) if isinstance(task, str | dict) else None)
+        world = cache(lambda: build_task(task) if isinstance(task, str | dict) else None)
         swept = (prompting.swept(str(name), spec, world) for name, spec in given["agents"].items())
         pairs = [pair for found in swept for pair in found.items()]
         if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
@@ -100,24 +102,20 @@ class Experiment(Spec):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Reads and checks an experiment file.
+        """Reads and checks an experiment file, and the steering vectors that it names.
 
         Raises:
             ValueError: The file is not there, is no YAML mapping, or holds something unknown or out of range.
         """
-        try:
-            fields = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"experiment: cannot read {path}: {error}") from error
-        except yaml.YAMLError as error:
-            raise ValueError(f"experiment: {path} is not YAML: {error}") from error
-        if not isinstance(fields, dict):
-            raise ValueError(f"experiment: {path} must hold keys such as task and agents, got {type(fields).__name__}")
-        return checked(cls, fields)
+        found = checked(cls, mapping(path, "experiment", "task and agents"))
+        for name, spec in found.agents.items():
+            for fields, where in players.models_in(spec, f"agents.{name}"):
+                as_served(fields, where).steered(where)
+        return found
 
     def build_task(self) -> AnyWorld:
         """The world to play in."""
-        return _task(self.task)
+        return build_task(self.task)
 
     def check_prompts(self, shared: Shared) -> None:
         """Raises ValueError for a prompt that cannot tell the task; no model is loaded."""
@@ -137,7 +135,7 @@ class Experiment(Spec):
         found = shared or Shared(Lessons(self.build_task()))
 
         def modelled(fields: dict[str, Any], where: str) -> AnyAgent:
-            return as_served(fields, where, found.lessons).build(found.models)
+            return as_served(fields, where, found.lessons).build(found.models, where)
 
         return players.agent(self.agents[name], f"agents.{name}", modelled)
 
@@ -167,18 +165,46 @@ class Served(Spec):
     adapter: str | None = None
     chat_template: str | None = None
     server: ServerSettings | None = None
+    steering: Annotated[Steered | None, Field(exclude=True)] = None  # what is dumped tells models apart
 
     def tokenizer(self) -> Any:
         """The model's tokenizer, without its weights."""
         return load_tokenizer(self.model, revision=self.revision, chat_template=self.chat_template, server=self.server)
 
-    def build(self, models: dict[str, Loaded]) -> AnyAgent:
+    def steered(self, where: str) -> agents.Steering | None:
+        """Its steering, with the vector, which is read; `where`: the place at which this stands."""
+        return None if self.steering is None else self.steering.build(f"{where}.steering")
+
+    def build(self, models: dict[str, Loaded], where: str) -> agents.LLMAgent:
         """The agent; its model is loaded, unless it is among `models`. Adapters of one model share its weights."""
+        steering = self.steered(where)
         told = self.model_dump(include={"model", "revision", "dtype", "device_map", "chat_template", "server"})
         if (key := json.dumps(told)) not in models:
             models[key] = load_base(told.pop("model"), **told | {"server": self.server})
         model: Model = models[key] if self.adapter is None else models[key].adapted(self.adapter)
-        return agents.LLMAgent(model, self.prompt, self.temperature)
+        return agents.LLMAgent(model, self.prompt, self.temperature, steering)
+
+
+def mapping(path: str | Path, what: str, keys: str) -> dict[str, Any]:
+    """A YAML file that holds fields.
+
+    Args:
+        path: The file.
+        what: It is to be.
+        keys: Some of its own.
+
+    Raises:
+        ValueError: It is not there, or holds something else.
+    """
+    try:
+        fields = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{what}: cannot read {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{what}: {path} is not YAML: {error}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{what}: {path} must hold keys such as {keys}, got {type(fields).__name__}")
+    return fields
 
 
 def served(experiment: Experiment, name: str | None = None) -> tuple[str, Served]:
@@ -202,7 +228,7 @@ def as_served(fields: dict[str, Any], where: str, lessons: Lessons | None = None
     return checked(Served, fields | {"prompt": told}, where)
 
 
-def _task(task: str | dict[str, Any]) -> AnyWorld:
+def build_task(task: str | dict[str, Any]) -> AnyWorld:
     """A preset, one with other fields, a task of its fields, or an import path."""
     if isinstance(task, str):
         return _imported_task(task) if ":" in task else make(task)

@@ -154,6 +154,18 @@ def greedy_frac(runs: Episodes) -> Floats:
     return _per(greedy, _steps(runs))
 
 
+def switch_rate(runs: Episodes) -> Floats:
+    """float[B] in [0, 1]: share of the steps after the first that chose another arm than the step before.
+
+    Forfeited steps, and those after them, count as no switch. NaN for episodes of one step.
+    """
+    arms = _arms(runs)
+    both = (arms[:, 1:] >= 0) & (arms[:, :-1] >= 0)
+    switched = (both & (arms[:, 1:] != arms[:, :-1])).sum(axis=1)
+    later = runs.lengths - 1
+    return np.where(later > 0, switched / np.maximum(later, 1), np.nan)
+
+
 def coverage(runs: Episodes) -> Floats:
     """float[B, T] in [0, 1]: share of the episode's arms that were pulled by step t (Schmied et al. 2025)."""
     arms = _same_arms(runs)

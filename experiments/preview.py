@@ -15,6 +15,7 @@ from icrl.envs import Episodes
 from icrl.envs.types import Choice, Outcome
 from icrl.experiments.config import Experiment, served
 from icrl.models.base import Answer, Query
+from icrl.models.steering import SteeringVector
 from icrl.prompts.lint import Lint, Step, common, lint, prompts_of
 
 
@@ -44,6 +45,9 @@ class _Unasked:
     def facts(self) -> dict[str, str]:
         return {}
 
+    def check_steering(self, vector: SteeringVector) -> None:
+        """Nothing to check."""
+
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         raise NotImplementedError
 
@@ -67,7 +71,7 @@ def preview(experiment: Experiment, agent: str | None, step: int, episode: int =
     runs = rollout(anyone(task.public), task, episodes=[episode], seed=experiment.seed)
     if step >= runs.horizon:
         raise ValueError(f"step: the task has {runs.horizon} steps, so one of 0 to {runs.horizon - 1}, got {step}")
-    talk = talker.start(runs.public, None, runs.episode, runs.seed)
+    talk = talker.start(runs.public, None, runs.episode, runs.seed).talk
     *_, before, now = [np.zeros(0, np.int32), *islice(prompts_of(talk, _played(runs)), step + 1)]
     n = common(before, now) if step else 0
     again, new = (tokenizer.decode(ids) for ids in (now[:n], now[n:]))

@@ -19,26 +19,28 @@ if TYPE_CHECKING:
         LinThompsonSampling,
         LinUCB,
         LLMAgent,
+        Steering,
         ThompsonSampling,
         Uniform,
+        fit_east,
         recommend,
         replay,
         rollout,
     )
     from icrl.envs import Bandit, Episodes, make
     from icrl.experiments import compare
-    from icrl.models import ServerLost, ServerSettings, load_model
+    from icrl.models import ServerLost, ServerSettings, SteeringVector, load_model
     from icrl.prompts import Prompt
 
 __version__ = "0.1.0"
 _HOMES = {
     "icrl.agents": (
         *("UCB", "EpsilonGreedy", "Greedy", "LLMAgent", "LinThompsonSampling", "LinUCB", "ThompsonSampling", "Uniform"),
-        *("recommend", "replay", "rollout"),
+        *("Steering", "fit_east", "recommend", "replay", "rollout"),
     ),
     "icrl.envs": ("Bandit", "Episodes", "make"),
     "icrl.experiments": ("compare",),
-    "icrl.models": ("ServerLost", "ServerSettings", "load_model"),
+    "icrl.models": ("ServerLost", "ServerSettings", "SteeringVector", "load_model"),
     "icrl.prompts": ("Prompt",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -55,9 +57,12 @@ __all__ = [
     "Prompt",
     "ServerLost",
     "ServerSettings",
+    "Steering",
+    "SteeringVector",
     "ThompsonSampling",
     "Uniform",
     "compare",
+    "fit_east",
     "load_model",
     "make",
     "metrics",

@@ -1,4 +1,4 @@
-"""The command line: `icrl run`, `icrl report`, `icrl envs`, `icrl agents`, `icrl serve`, `icrl doctor`."""
+"""The command line: `icrl run`, `report`, `envs`, `agents`, `serve`, `steer`, `doctor`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from rich.text import Text
 
 from icrl import tables
 from icrl.cli_serve import serve
+from icrl.cli_steer import app as steer
 from icrl.models.errors import ServerLost
 
 if TYPE_CHECKING:
@@ -243,6 +244,7 @@ def agents(
 
 
 app.command()(serve)
+app.add_typer(steer, name="steer")
 
 
 @app.command()

@@ -20,6 +20,7 @@ from icrl.experiments.measures import (
     simple_regret,
     suffix_failure,
     suffix_failure_curve,
+    switch_rate,
     weak_regret,
 )
 
@@ -43,5 +44,6 @@ __all__ = [
     "simple_regret",
     "suffix_failure",
     "suffix_failure_curve",
+    "switch_rate",
     "weak_regret",
 ]

@@ -4,5 +4,6 @@ from icrl.models.base import Answer, Model, Query
 from icrl.models.errors import ServerLost
 from icrl.models.load import load_model
 from icrl.models.settings import ServerSettings
+from icrl.models.steering import Steer, SteeringVector
 
-__all__ = ["Answer", "Model", "Query", "ServerLost", "ServerSettings", "load_model"]
+__all__ = ["Answer", "Model", "Query", "ServerLost", "ServerSettings", "Steer", "SteeringVector", "load_model"]

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from icrl.models.steering import Steer, SteeringVector
+
 Tokens = NDArray[np.int32]
 Choices = tuple[tuple[int, ...], ...]
 
@@ -23,7 +25,7 @@ class Query:
 
     With `choices`, their probabilities under constrained decoding, or of a model that is not `exact` one of them in its
     own words; without, tokens are generated until one of `until`, or until their text holds `stop`, or until there are
-    `limit` of them.
+    `limit` of them. With `steer`, the model is steered while it answers; its answer depends on nothing else.
     """
 
     ids: Tokens
@@ -34,6 +36,7 @@ class Query:
     limit: int = 0
     until: tuple[int, ...] = ()
     stop: str = ""
+    steer: Steer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,10 @@ class Model(Protocol):
 
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """Answers a batch; all queries want choices, or all want text."""
+        ...
+
+    def check_steering(self, vector: SteeringVector) -> None:
+        """Raises ValueError unless answers can be steered by a vector."""
         ...
 
 

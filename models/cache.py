@@ -7,6 +7,7 @@ stock dynamic caches copy everything they hold at every step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from transformers.cache_utils import Cache, DynamicLayer
 
 from icrl.models.base import Tokens, common
+from icrl.models.steering import Steer
 
 SPARSE = 3
 """Columns in use per token of the longest row at which it pays to close the holes."""
@@ -78,6 +80,7 @@ class Lanes:
         self.layers = layers
         self.cache = Cache(layers=[*self.layers])
         self.length = np.zeros(len(keys), np.int64)
+        self.steers: list[Steer | None] = [None] * len(keys)
         self._ids = np.zeros((len(keys), 0), np.int32)
         self._valid = torch.zeros((len(keys), 0), dtype=torch.bool)
         self._columns = 0
@@ -87,9 +90,13 @@ class Lanes:
         """Size of the buffers."""
         return sum(x.numel() * x.element_size() for layer in self.layers for x in layer.room)
 
-    def common(self, row: int, ids: Tokens) -> int:
-        """How many first tokens of `ids` this row has read; at least the last is left to read."""
-        return common(self._ids[row, : self.length[row]], ids[:-1])
+    def common(self, row: int, ids: Tokens, steer: Steer | None = None) -> int:
+        """How many first tokens of `ids` this row has read, steered alike; at least the last is left to read."""
+        same = common(self._ids[row, : self.length[row]], ids[:-1])
+        either = [s for s in (steer, self.steers[row]) if s is not None and s.key]
+        if not either or (len(either) == 2 and either[0].key == either[1].key):
+            return same
+        return min(same, *(s.start for s in either))
 
     def rewind(self, keep: NDArray[np.int64]) -> None:
         """Forgets all but the first `keep` [R] tokens of each row."""
@@ -122,11 +129,15 @@ class Lanes:
         index = torch.from_numpy(rows)
         taken = Lanes(tuple(self.keys[r] for r in rows), [layer.take(index) for layer in self.layers])
         taken.length, taken._ids, taken._valid = self.length[rows], self._ids[rows], self._valid[index]
-        taken._columns = self._columns
+        taken._columns, taken.steers = self._columns, [self.steers[r] for r in rows]
         return taken
 
-    def add(self, new: list[Tokens]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def add(self, new: list[Tokens], steers: Sequence[Steer | None]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Makes room for new tokens of each row, padded on the left.
+
+        Args:
+            new: [R] tokens.
+            steers: [R] what their states, and those of the tokens before, are steered by.
 
         Returns:
             Token ids [R, q], their positions [R, q], and who may see whom, bool[R, 1, q, columns].
@@ -145,6 +156,7 @@ class Lanes:
         sees[:, 0, :, start:] &= torch.ones((q, q), dtype=torch.bool).tril()
         positions = np.maximum(self.length[:, None] + offset, 0)
         self.length = self.length + counts
+        self.steers = list(steers)
         self._columns = start + q
         return torch.from_numpy(ids), torch.from_numpy(positions), sees
 

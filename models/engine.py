@@ -6,34 +6,46 @@ One call of the engine for a whole batch. What a conversation has read is found 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from icrl.models import adapters, vllm_options
+from icrl.models import adapters, vllm_options, vllm_plugin, vllm_probe
 from icrl.models.adapters import Adapter
 from icrl.models.base import Answer, Query, fits, written
 from icrl.models.points import answers, points, texting
-from icrl.models.weights import digest, hashes, place, tokenizer_of
+from icrl.models.steering import SteeringVector
+from icrl.models.vllm_keys import told
+from icrl.models.weights import hashes, tokenizer_of
 
 
 @dataclass
 class Engine:
-    """The engine of one model and its adapters; it starts at the first question, when it is known which there are."""
+    """The engine of one model, its adapters and the vectors that steer it, by their digests.
+
+    It starts at the first question, when it is known which there are.
+    """
 
     model: str
     revision: str | None
     dtype: str
     device: vllm_options.Device
     known: dict[str, Adapter] = field(default_factory=dict)
+    vectors: dict[str, SteeringVector] = field(default_factory=dict)
     llm: Any = None
 
     def settings(self, **more: Path) -> dict[str, Any]:
         """How it is started, with more adapters."""
         folders = {name: adapter.folder for name, adapter in self.known.items()} | more
         return vllm_options.options(
-            self.model, device=self.device, revision=self.revision, dtype=self.dtype, adapters=folders
+            self.model,
+            device=self.device,
+            revision=self.revision,
+            dtype=self.dtype,
+            adapters=folders,
+            steering=bool(self.vectors),
         )
 
     def add(self, adapter: str) -> Adapter:
@@ -44,6 +56,16 @@ class Engine:
             self.close()
             self.known[found.name] = found
         return found
+
+    def steer(self, vector: SteeringVector) -> None:
+        """Makes a vector known; an engine that runs without steering starts anew with the next question."""
+        if vector.digest in self.vectors:
+            return
+        if not self.vectors:
+            self.close()
+        if self.llm is not None:
+            self._register([vector])
+        self.vectors[vector.digest] = vector
 
     def run(self, prompts: Sequence[Sequence[int]], params: Sequence[Any], adapter: str) -> list[Any]:
         """[P] what vLLM says of each prompt."""
@@ -59,10 +81,42 @@ class Engine:
         return found
 
     def _start(self) -> None:
-        os.environ.update(vllm_options.environment())
+        os.environ.update(vllm_options.environment("on" if self.vectors else ""))
+        if self.vectors:
+            vllm_plugin.register()  # a process that is forked from this one loads no plugins that this one has
         from vllm import LLM
 
         self.llm = LLM(**self.settings())
+        try:
+            self._steers()
+        except BaseException:  # one that was not tried answers nobody
+            self.close()
+            raise
+
+    def _steers(self) -> None:
+        """Has an engine that was just started know its vectors.
+
+        Raises:
+            ValueError: It cannot steer, or does not.
+        """
+        if self.vectors:
+            vectors = list(self.vectors.values())
+            self._register(vectors)
+            vllm_probe.check(self._scored, vectors[0], f"vllm:{self.model}")
+
+    def _register(self, vectors: Sequence[SteeringVector]) -> None:
+        """Has each worker load vectors, by files: what it is called with holds no arrays."""
+        with TemporaryDirectory(prefix="icrl-steering-") as at:
+            paths = [str(vector.save(Path(at) / f"{vector.digest}.safetensors")) for vector in vectors]
+            faults = [why for _, why in self.llm.collective_rpc("icrl_add_vectors", args=(paths,)) if why]
+        if faults:
+            raise ValueError(faults[0])
+
+    def _scored(self, keys: Mapping[str, Any]) -> tuple[list[float], int]:
+        """What the probe asks."""
+        (out,) = self.run([vllm_probe.PROMPT], [naming(vllm_probe.TOKENS, keys)], "")
+        logp = out.outputs[0].logprobs[0]
+        return [logp[token].logprob for token in vllm_probe.TOKENS], out.num_cached_tokens or 0
 
     def close(self) -> None:
         """Ends the engine's process; the next question starts it again. Done at the end of the program in any case."""
@@ -114,36 +168,51 @@ class VLLMEngine:
         found = self.engine.add(adapter)
         return replace(self, revision=f"{self.revision}+{found.name}", adapter=found.name)
 
+    def check_steering(self, vector: SteeringVector) -> None:
+        """Raises ValueError unless the vector has this model's width, layers and weights; the engine learns it.
+
+        An engine that runs without steering ends, and starts with it at the next question.
+        """
+        vllm_options.check_vector(vector, self.engine.model, self.engine.revision, self.revision)
+        self.engine.steer(vector)
+
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """Answers a batch, in one call of the engine.
 
         Raises:
-            ValueError: A prompt does not fit into the window.
+            ValueError: A prompt does not fit into the window, or a vector not to the model.
         """
         fits(queries, self)
+        for vector in {q.steer.vector.digest: q.steer.vector for q in queries if q.steer and q.steer.key}.values():
+            if vector.digest not in self.engine.vectors:
+                self.check_steering(vector)
         return self._write(queries) if queries[0].choices is None else self._score(queries)
 
     def _score(self, queries: Sequence[Query]) -> list[Answer]:
-        from vllm import SamplingParams
-
         asked = points(queries)
-        named = [
-            SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=list(p.tokens), detokenize=False)
-            for p in asked
-        ]
+        named = [naming(p.tokens, told(queries[p.row].steer, len(p.ids))) for p in asked]
         outs = self.engine.run([p.ids.tolist() for p in asked], named, self.adapter) if asked else []
-        found = [{t: told.logprob for t, told in out.outputs[0].logprobs[0].items()} for out in outs]
+        found = [{t: one.logprob for t, one in out.outputs[0].logprobs[0].items()} for out in outs]
         return answers(queries, asked, found, [out.num_cached_tokens or 0 for out in outs])
 
     def _write(self, queries: Sequence[Query]) -> list[Answer]:
         from vllm import SamplingParams
 
-        params = [SamplingParams(**texting(q)) for q in queries]
+        params = [SamplingParams(**texting(q), extra_args=told(q.steer, len(q.ids)) or None) for q in queries]
         outs, found = self.engine.run([q.ids.tolist() for q in queries], params, self.adapter), []
         for q, out in zip(queries, outs, strict=True):
-            (told,) = out.outputs
-            found.append(written(q, told.token_ids, out.num_cached_tokens or 0, told.finish_reason == "length"))
+            (text,) = out.outputs
+            found.append(written(q, text.token_ids, out.num_cached_tokens or 0, text.finish_reason == "length"))
         return found
+
+
+def naming(tokens: Sequence[int], keys: Mapping[str, Any]) -> Any:
+    """What is asked for the log-probabilities of tokens after a prompt; `keys` steer it."""
+    from vllm import SamplingParams
+
+    return SamplingParams(
+        max_tokens=1, temperature=0, logprob_token_ids=list(tokens), detokenize=False, extra_args=dict(keys) or None
+    )
 
 
 def engine(name: str, revision: str | None, dtype: str, chat_template: str | Path | None) -> VLLMEngine:
@@ -154,10 +223,8 @@ def engine(name: str, revision: str | None, dtype: str, chat_template: str | Pat
     """
     running = Engine(name, revision, dtype, vllm_options.device())
     tokenizer, settings = tokenizer_of(name, revision, chat_template), running.settings()
-    (folder, _), (config, _) = place(name), vllm_options.config_of(name, revision)
-    weights = sorted(folder.glob("*.safetensors"))
+    config, _ = vllm_options.config_of(name, revision)
     own = getattr(config.get_text_config(), "max_position_embeddings", None)  # not every architecture has this bound
     window = settings.get("max_model_len") or own or tokenizer.model_max_length
-    commit: Any = getattr(config, "_commit_hash", None)  # absent on a config read from a folder
-    identity = digest(weights) if weights else str(commit or revision)
+    identity = vllm_options.identity(name, revision)
     return VLLMEngine(f"vllm:{name}", running, tokenizer, int(window), identity, str(settings["dtype"]))

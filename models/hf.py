@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from icrl.models import residual
 from icrl.models.adapters import Adapters
 from icrl.models.base import Answer, Query, Tokens, fits, written
 from icrl.models.cache import GrowingLayer, Lanes
+from icrl.models.steering import Directions, Steer, SteeringVector
 from icrl.models.trie import judged, levels
 from icrl.models.weights import hashes
 
@@ -99,6 +101,35 @@ class TransformersModel:
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
         return kinds == {"full_attention"} and not window and not self.model._is_stateful
 
+    @cached_property
+    def _blocks(self) -> Sequence[torch.nn.Module]:
+        return residual.blocks(self.model.get_decoder())  # an encoder of images may be as deep, and comes first
+
+    def check_steering(self, vector: SteeringVector) -> None:
+        """Raises ValueError unless the vector has this model's width, layers and weights."""
+        width = self.model.config.get_text_config().hidden_size
+        vector.fits(width=width, depth=len(self._blocks), revision=self.revision, name=self.name)
+
+    @torch.inference_mode()
+    def residuals(self, queries: Sequence[Query]) -> Directions:
+        """The residual stream behind each decoder block at each prompt's last token.
+
+        Caches are used and filled as by `ask`. Of a steered query a block's own stream is that before the vector is
+        added there; later blocks have read it.
+
+        Returns:
+            float32[R, L, d]
+
+        Raises:
+            ValueError: A prompt does not fit into the window.
+        """
+        fits(queries, self)
+        with self.adapters.lock, residual.read(self._blocks) as found:
+            self.adapters.use(self.model, self.adapter)
+            self._read(tuple(q.key for q in queries), [q.ids for q in queries], [q.steer for q in queries])
+            self._forget()
+        return torch.stack([found[layer].float().cpu() for layer in sorted(found)], dim=1).numpy()
+
     @torch.inference_mode()
     def warm_up(self) -> None:
         """One pass on a CPU, thrown away.
@@ -122,22 +153,26 @@ class TransformersModel:
         with self.adapters.lock:
             self.adapters.use(self.model, self.adapter)
             answers = self._write(keys, queries) if queries[0].choices is None else self._score(keys, queries)
+            self._forget()
+        return answers
+
+    def _forget(self) -> None:
+        """Lets go of the caches that are too much."""
         if not self.reuses:
             self.lanes.clear()
         while len(self.lanes) > 1 and sum(x.bytes for x in self.lanes) > self.cache_bytes:
             self.lanes.pop(0)
-        return answers
 
     def _score(self, keys: tuple[object, ...], queries: Sequence[Query]) -> list[Answer]:
         """Visits the branching nodes, the k-th of every row at once."""
-        batch = tuple(q.choices or () for q in queries)
-        root, reused = self._read(keys, [q.ids for q in queries])
+        batch, steers = tuple(q.choices or () for q in queries), [q.steer for q in queries]
+        root, reused = self._read(keys, [q.ids for q in queries], steers)
         fed, told = np.array([len(q.ids) - n for q, n in zip(queries, reused, strict=True)]), []
         for level in levels(batch):
             logits = root
             if any(level.paths):
                 deeper = [np.append(q.ids, path).astype(np.int32) for q, path in zip(queries, level.paths, strict=True)]
-                logits, before = self._read(keys, deeper)
+                logits, before = self._read(keys, deeper, steers)
                 fed += [len(ids) - n for ids, n in zip(deeper, before, strict=True)]
             children = logits.gather(1, torch.from_numpy(level.tokens).to(logits.device)).cpu().numpy()
             norm = torch.logsumexp(logits, dim=1, keepdim=True).cpu().numpy()
@@ -149,9 +184,9 @@ class TransformersModel:
     def _write(self, keys: tuple[object, ...], queries: Sequence[Query]) -> list[Answer]:
         """Samples tokens, in lockstep until every row has ended."""
         luck = [np.random.default_rng(q.seed).random(q.limit) for q in queries]
-        prompts = [q.ids for q in queries]
+        prompts, steers = [q.ids for q in queries], [q.steer for q in queries]
         ended, cut = ([False] * len(queries) for _ in range(2))
-        logits, reused = self._read(keys, prompts)
+        logits, reused = self._read(keys, prompts, steers)
         for i in range(max(q.limit for q in queries)):
             for r, q in enumerate(queries):
                 if not ended[r]:
@@ -162,7 +197,7 @@ class TransformersModel:
                     ended[r] = own or cut[r]
             if all(ended):
                 break
-            logits, _ = self._read(keys, prompts)
+            logits, _ = self._read(keys, prompts, steers)
         answers = []
         for q, prompt, n, short in zip(queries, prompts, reused, cut, strict=True):
             answers.append(written(q, prompt[len(q.ids) :].tolist(), n, short))
@@ -173,13 +208,17 @@ class TransformersModel:
         written = ids[len(query.ids) :][-4 * len(query.stop) - 4 :]
         return bool(query.stop) and query.stop in self.tokenizer.decode(written)
 
-    def _read(self, keys: tuple[object, ...], prompts: list[Tokens]) -> tuple[torch.Tensor, list[int]]:
+    def _read(
+        self, keys: tuple[object, ...], prompts: list[Tokens], steers: Sequence[Steer | None]
+    ) -> tuple[torch.Tensor, list[int]]:
         """[R, V] logits after each prompt, and how many of its tokens had been read before."""
         lanes = self._find(keys)
-        read = np.array([lanes.common(row, ids) for row, ids in enumerate(prompts)])
+        read = np.array([lanes.common(row, *own) for row, own in enumerate(zip(prompts, steers, strict=True))])
         lanes.rewind(read)
-        ids, positions, sees = lanes.add([ids[n:] for ids, n in zip(prompts, read, strict=True)])
-        logits = self.forward(ids, positions, sees, lanes)
+        ids, positions, sees = lanes.add([ids[n:] for ids, n in zip(prompts, read, strict=True)], steers)
+        changes = residual.changes(steers, positions, sees[:, 0, -1, -ids.shape[1] :])
+        with residual.changed(self._blocks if changes else (), changes):
+            logits = self.forward(ids, positions, sees, lanes)
         self.lanes.append(lanes)  # only now: what was interrupted half-read is forgotten
         return logits, read.tolist()
 

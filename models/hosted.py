@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from icrl.models.base import Answer, Query
 from icrl.models.requests import Malformed, Send, request
+from icrl.models.steering import SteeringVector
 from icrl.models.transcript import Transcript, messages, plain
 from icrl.models.wire import Wire
 
@@ -59,6 +60,17 @@ class Hosted:
             ValueError: Always.
         """
         raise ValueError(f"adapter: {self.name} is not served by vLLM; name the adapted model as server.model")
+
+    def check_steering(self, vector: SteeringVector) -> None:
+        """Such servers let nobody change activations.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"steering: {self.name} is not served by vLLM, so it cannot be steered; serve a model by `icrl serve MODEL "
+            "--steering DIR`, or load it here"
+        )
 
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """Answers a batch: one request each.

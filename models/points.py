@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from icrl.models.base import Answer, Query, Tokens
 from icrl.models.trie import judged, levels
 
+H = TypeVar("H", bound=Hashable)
 MOST = 128
 """Most tokens that a request may name."""
 SEEDS = (1 << 63) - 1
@@ -43,17 +44,20 @@ def points(queries: Sequence[Query]) -> list[Point]:
 
 
 @dataclass(frozen=True)
-class Share:
+class Share(Generic[H]):
     """Points that share a request, which names the tokens of all of them."""
 
-    home: str
+    home: H
     points: tuple[int, ...]
     tokens: tuple[int, ...]
 
 
-def shares(asked: Sequence[Point], home: Callable[[Point], str]) -> Iterator[Share]:
-    """Packs points into requests: of one home each, in their order, with at most MOST tokens and PROMPTS prompts."""
-    homes: dict[str, list[int]] = {}
+def shares(asked: Sequence[Point], home: Callable[[Point], H]) -> Iterator[Share[H]]:
+    """Packs points into requests: of one home each, in their order, with at most MOST tokens and PROMPTS prompts.
+
+    A home is what a request has one of: its server, and how it is steered.
+    """
+    homes: dict[H, list[int]] = {}
     for i, point in enumerate(asked):
         homes.setdefault(home(point), []).append(i)
     for place, mine in homes.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from icrl.models.base import Tokens, common
+from icrl.models.steering import Steer
 
 MOST = 4096
 _NOTHING = np.zeros(0, np.int32)
@@ -16,16 +17,20 @@ _NOTHING = np.zeros(0, np.int32)
 class Remembered:
     """The last prompt of each conversation, of the last MOST conversations."""
 
-    last: dict[object, Tokens] = field(default_factory=dict)
+    last: dict[object, tuple[Tokens, Steer | None]] = field(default_factory=dict)
 
-    def again(self, key: object, ids: Tokens) -> int:
-        """How many first tokens of a prompt stood in the conversation's last one; at least one is new.
+    def again(self, key: object, ids: Tokens, steer: Steer | None = None) -> int:
+        """How many first tokens of a prompt stood in the conversation's last one, steered alike; at least one is new.
 
         A cache reuses whole blocks, so this is too much by less than a block; what other conversations share (their
         instructions) does not count.
         """
-        n = common(self.last.pop(key, _NOTHING), ids[:-1])
-        self.last[key] = ids.copy()  # prompts are views of a growing buffer
+        before, steered = self.last.pop(key, (_NOTHING, None))
+        n = common(before, ids[:-1])
+        either = [s for s in (steer, steered) if s is not None and s.key]
+        if len({s.key for s in either}) == 2 or len(either) == 1:
+            n = min(n, *(s.start for s in either))
+        self.last[key] = ids.copy(), steer  # prompts are views of a growing buffer
         if len(self.last) > MOST:
             del self.last[next(iter(self.last))]
         return n

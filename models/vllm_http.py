@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import openai
 
 from icrl.models.adapters import Adapter
 from icrl.models.requests import AGAIN, Malformed, said
+
+
+def path(keys: Mapping[str, Any]) -> str:
+    """Where completions are asked for; those that are steered where only a server answers that knows what that is."""
+    return "/steered/completions" if keys else "/completions"
+
+
+def steering(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """How a request says that it is steered."""
+    return {"vllm_xargs": dict(keys)} if keys else {}
+
+
+async def vectors(client: openai.AsyncOpenAI) -> dict[str, str]:
+    """The digests of the vectors that a server steers by, with their names; none if it does not steer."""
+    try:
+        body = json.loads(await client.get("/steering", cast_to=str))
+        return {told["digest"]: name for name, told in body.items()}
+    except openai.NotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Malformed(f"no vectors are listed ({error!r})") from error
 
 
 def naming(model: str, prompts: Sequence[Sequence[int]], tokens: Sequence[int]) -> dict[str, Any]:
@@ -57,6 +79,11 @@ def told(body: Any, tokens: Sequence[tuple[int, ...]]) -> list[dict[int, float]]
         return found
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise Malformed(f"log-probabilities are missing ({error!r})") from error
+
+
+def cached(body: Any) -> int:
+    """How much of the prompts was cached."""
+    return int(((body.get("usage") or {}).get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
 
 
 def ids(body: Any) -> tuple[tuple[int, ...], bool, int | None]:

@@ -16,13 +16,17 @@ from typing import Any, Literal
 
 from icrl.models.adapters import read
 from icrl.models.points import MOST
-from icrl.models.weights import place, readable
+from icrl.models.steering import SteeringVector
+from icrl.models.vllm_keys import VARIABLE
+from icrl.models.weights import digest, place, readable
 
 Device = Literal["cpu", "gpu"]
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM has kernels for."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 CPU_WINDOW, CPU_WINDOWS, GIB = 16384, 4, 2**30
+WORKER, MIDDLEWARE = "icrl.models.vllm_worker.SteeringWorker", "icrl.models.vllm_middleware.Steering"
+"""What steers: vLLM imports these by their names."""
 MISSING = (
     "vllm: it is not installed here: for a GPU `pip install 'icrl[vllm]'` brings it; for a CPU, "
     "`make test-vllm` in a checkout of icrl installs what constraints-vllm.txt lists"
@@ -57,6 +61,7 @@ def options(
     dtype: str = "auto",
     window: int | None = None,
     kv_gib: float | None = None,
+    steering: bool = False,
 ) -> dict[str, Any]:
     """Settings of vLLM's engine by their names in Python: `LLM(**options(...))`.
 
@@ -69,6 +74,7 @@ def options(
         dtype: `auto` (as stored), `float32`, `bfloat16`, ...
         window: Most tokens of a prompt and its answer; None: the model's, but on a CPU at most 16,384.
         kv_gib: GiB for cached prompts; None: on a CPU four windows and at least 1, on a GPU what vLLM finds.
+        steering: Whether requests can be steered.
 
     Raises:
         ValueError: There is no such model or adapter, or an adapter has too high a rank, or the window is too wide.
@@ -96,12 +102,21 @@ def options(
         # A generator that was seeded cannot be continued on a CPU, so a prompt is read in one piece.
         settings |= {"enforce_eager": True, "enable_chunked_prefill": False}
         settings["max_num_batched_tokens"] = max(settings["max_model_len"], 2048)
+    if steering:  # compiled models and CUDA graphs skip Python's hooks, so every device is eager
+        settings |= {"enforce_eager": True, "worker_extension_cls": WORKER}
     return settings | ({} if kv_gib is None else {"kv_cache_memory_bytes": round(kv_gib * GIB)})
 
 
-def environment() -> dict[str, str]:
-    """The environment variables for vLLM's process; what the user has set stands."""
-    return {"VLLM_NO_USAGE_STATS": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} | dict(os.environ)
+def environment(steering: str = "") -> dict[str, str]:
+    """The environment variables for vLLM's process; what the user has set stands.
+
+    Args:
+        steering: Turns steering on; for a server, where its vectors are.
+    """
+    own = {"VLLM_NO_USAGE_STATS": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
+    if steering:  # vLLM's second model runner has other insides than the first, which are not known here
+        return own | {"VLLM_USE_V2_MODEL_RUNNER": "0"} | dict(os.environ) | {VARIABLE: steering}
+    return own | dict(os.environ)
 
 
 def _lora(adapters: Mapping[str, Path], most: int | None) -> dict[str, Any]:
@@ -125,6 +140,21 @@ def config_of(name: str, revision: str | None) -> tuple[Any, str]:
     _, path = place(name)
     with readable(name):
         return AutoConfig.from_pretrained(path, revision=revision), path
+
+
+def identity(name: str, revision: str | None) -> str:
+    """The commit of the hub, or a hash of local weights."""
+    weights = sorted(place(name)[0].glob("*.safetensors"))
+    if weights:
+        return digest(weights)
+    commit: Any = getattr(config_of(name, revision)[0], "_commit_hash", None)  # absent on a config read from a folder
+    return str(commit or revision)
+
+
+def check_vector(vector: SteeringVector, name: str, revision: str | None, identity: str) -> None:
+    """Raises ValueError unless a model can be steered by a vector; `identity` is that of its weights."""
+    config = config_of(name, revision)[0].get_text_config()
+    vector.fits(width=config.hidden_size, depth=config.num_hidden_layers, revision=identity, name=name)
 
 
 def _window(name: str, config: Any, window: int | None, device: Device) -> dict[str, int]:

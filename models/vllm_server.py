@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import openai
 
@@ -21,10 +21,19 @@ from icrl.models.connect import cards, find
 from icrl.models.points import Point, Share, answers, points, shares, texting
 from icrl.models.remembered import Remembered
 from icrl.models.requests import Send, request
+from icrl.models.steering import Steer, SteeringVector
+from icrl.models.vllm_keys import told
 from icrl.models.weights import digest, hashes, tokenizer_of
 from icrl.models.wire import Wire
 
 T = TypeVar("T")
+
+
+class Home(NamedTuple):
+    """What the prompts of one request have in common: their server, and the keys that steer them."""
+
+    url: str
+    keys: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,17 @@ class VLLMServer:
         whole = f"{self.revision}+{revision}"
         return replace(self, name=name, revision=whole, base=self.name, read=Remembered())
 
+    def check_steering(self, vector: SteeringVector) -> None:
+        """Raises ValueError unless all servers steer by this vector; that it fits the model was seen to there."""
+        for server in self.wire.servers:
+            (known,) = replace(self.wire, servers=[server]).send([(0, vllm_http.vectors)])
+            if vector.digest not in known:
+                has = ", ".join(f"{name} ({digest})" for digest, name in known.items()) or "none"
+                raise ValueError(
+                    f"steering: {server.url} does not steer by the vector {vector.digest}, but by {has}; save the "
+                    "vector as a .safetensors file in a folder DIR, and start it by `icrl serve MODEL --steering DIR`"
+                )
+
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """Answers a batch.
 
@@ -98,26 +118,32 @@ class VLLMServer:
 
     def _score(self, queries: Sequence[Query]) -> list[Answer]:
         asked = points(queries)
-        packed = list(shares(asked, lambda point: self.wire.home(queries[point.row].key).url))
+
+        def home(point: Point) -> Home:
+            query = queries[point.row]
+            return Home(self.wire.home(query.key).url, tuple(told(query.steer, len(point.ids)).items()))
+
+        packed = list(shares(asked, home))
         jobs = [(queries[asked[s.points[0]].row].key, self._named(asked, s)) for s in packed]
         found: dict[int, Mapping[int, float]] = {}
-        for share, told in zip(packed, self.wire.send(jobs), strict=True):
-            found |= zip(share.points, told, strict=True)
-        again = [self._again(queries[point.row].key, point.ids) for point in asked]
+        for share, own in zip(packed, self.wire.send(jobs), strict=True):
+            found |= zip(share.points, own, strict=True)
+        again = [self._again(queries[p.row].key, p.ids, queries[p.row].steer) for p in asked]
         return answers(queries, asked, [found[i] for i in range(len(asked))], again)
 
-    def _again(self, key: object, ids: Tokens) -> int:
+    def _again(self, key: object, ids: Tokens, steer: Steer | None) -> int:
         """What of a prompt the conversation's server should hold; another server holds nothing of it."""
-        return self.read.again((key, self.wire.home(key).url), ids)
+        return self.read.again((key, self.wire.home(key).url), ids, steer)
 
-    def _named(self, asked: Sequence[Point], share: Share) -> Send[list[dict[int, float]]]:
+    def _named(self, asked: Sequence[Point], share: Share[Home]) -> Send[list[dict[int, float]]]:
         """A request for the log-probabilities of tokens, and how its answer is read."""
         body = vllm_http.naming(self.name, [asked[i].ids.tolist() for i in share.points], share.tokens)
-        return self._sent(body, partial(vllm_http.told, tokens=[asked[i].tokens for i in share.points]))
+        read = partial(vllm_http.told, tokens=[asked[i].tokens for i in share.points])
+        return self._sent(body, dict(share.home.keys), read)
 
-    def _sent(self, body: dict[str, Any], read: Callable[[Any], T]) -> Send[T]:
-        """A request; a server that has started anew is told first to load the adapter."""
-        plain = request("/completions", body, read)
+    def _sent(self, body: dict[str, Any], keys: Mapping[str, Any], read: Callable[[Any], T]) -> Send[T]:
+        """A request, steered by `keys`; a server that has started anew is told first to load the adapter."""
+        plain = request(vllm_http.path(keys), body | vllm_http.steering(keys), read)
 
         async def send(client: openai.AsyncOpenAI) -> T:
             try:
@@ -131,17 +157,17 @@ class VLLMServer:
         return send
 
     def _write(self, queries: Sequence[Query]) -> list[Answer]:
-        told = self.wire.send([(q.key, self._text(q)) for q in queries])
+        texts = self.wire.send([(q.key, self._text(q)) for q in queries])
         found = []
-        for q, (ids, cut, cached) in zip(queries, told, strict=True):
-            again = self._again(q.key, q.ids)
+        for q, (ids, cut, cached) in zip(queries, texts, strict=True):
+            again = self._again(q.key, q.ids, q.steer)
             found.append(written(q, ids, again if cached is None else min(cached, len(q.ids)), cut))
         return found
 
     def _text(self, query: Query) -> Send[tuple[tuple[int, ...], bool, int | None]]:
         """A request for a text."""
         body = {"model": self.name, "prompt": query.ids.tolist(), "return_token_ids": True}
-        return self._sent(body | texting(query), vllm_http.ids)
+        return self._sent(body | texting(query), told(query.steer, len(query.ids)), vllm_http.ids)
 
 
 def open_model(

@@ -21,21 +21,25 @@ from icrl.agents import (
     Corral,
     EpsilonGreedy,
     EpsilonMix,
+    Fading,
     LLMAgent,
     Mixture,
     PriorThompson,
     Restarting,
     Schedule,
     Stating,
+    Steering,
     Stubborn,
     ThompsonSampling,
+    ToEntropy,
     TryAll,
+    Unsure,
 )
 from icrl.agents.hybrids import Both
 from icrl.envs import Bandit, Choice, tape
 from icrl.envs.tape import Stream
 from icrl.finetune.tokenizer import TEMPLATE
-from icrl.models import Answer, Query
+from icrl.models import Answer, Query, SteeringVector
 from icrl.prompts import Hints, Prompt, Stochastic, Window
 
 __all__ = ["AGENTS", "TEMPLATE"]
@@ -101,13 +105,17 @@ class FakeModel:
     def facts(self) -> dict[str, str]:
         return {"model": self.name}
 
+    def check_steering(self, vector: SteeringVector) -> None:
+        """Any will do."""
+
     def ask(self, queries: list[Query]) -> list[Answer]:
         self.asked.append([replace(q, ids=q.ids.copy()) for q in queries])  # prompts are views of a growing buffer
         return [self._answer(q) for q in queries]
 
     def _answer(self, query: Query) -> Answer:
         prompt = query.ids.tobytes()
-        logits = np.array([4 * unit(prompt, repr(choice).encode()) for choice in query.choices])
+        steer = repr(query.steer and query.steer.key).encode()
+        logits = np.array([4 * unit(prompt, repr(choice).encode(), steer) for choice in query.choices])
         if query.temperature == 0:
             logp = np.where(np.arange(len(logits)) == logits.argmax(), 0.0, -np.inf)
         else:
@@ -270,6 +278,14 @@ PROMPTS: dict[str, Prompt] = {
     "llm-forfeit": Prompt("raw", layout="log", labels=FIVE, answer="free", on_failure="forfeit"),
 }
 
+STEERED: dict[str, Any] = {
+    "llm-steered": 2.0,
+    "llm-steered-fading": Fading(first=4.0, half_life=3.0),
+    "llm-steered-unsure": Unsure(scale=3.0, most=2.0),
+    "llm-steered-closed": ToEntropy(target=0.5, rate=1.0, most=3.0),
+}
+VECTOR = SteeringVector(np.ones((1, 4), np.float32), (0,))
+
 HYBRIDS: dict[str, Any] = {
     "try-all": lambda llm: TryAll(llm("llm-turns")),
     "try-all-free": lambda llm: TryAll(llm("llm-forfeit")),
@@ -279,10 +295,11 @@ HYBRIDS: dict[str, Any] = {
     "corral": lambda llm: Corral(llm("llm-summary"), Stating(EpsilonGreedy(epsilon=0.3)), budget=5),
     "prior": lambda llm: PriorThompson(llm("llm-turns")),
     "restarting-mixture": lambda llm: Restarting(Mixture(llm("llm-turns"), TryAll(ThompsonSampling()))),
+    "mixture-steered": lambda llm: Mixture(llm("llm-steered-closed"), ThompsonSampling(), Schedule(1.0, 0.0, 8)),
     "mixture-restarting": lambda llm: Mixture(llm("llm-turns"), Restarting(ThompsonSampling())),
 }
 
-AGENTS = (*CLASSICAL, *PROMPTS, *HYBRIDS)
+AGENTS = (*CLASSICAL, *PROMPTS, *STEERED, *HYBRIDS)
 
 
 def agent(name: str, tokenizer: Any) -> Any:
@@ -291,6 +308,8 @@ def agent(name: str, tokenizer: Any) -> Any:
         return CLASSICAL[name]
     if name in HYBRIDS:
         return HYBRIDS[name](lambda inside: agent(inside, tokenizer))
+    if name in STEERED:
+        return LLMAgent(FakeModel(tokenizer), Prompt(labels=FIVE), steering=Steering(VECTOR, STEERED[name]))
     prompt = PROMPTS[name]
     if prompt.answer == "direct":
         return LLMAgent(FakeModel(tokenizer), prompt)

@@ -27,7 +27,7 @@ class Mistold(icrl.LLMAgent):
         """As if another arm had been pulled."""
         luck = tape.uniform(tape.key(SEED, tape.Stream.CHECK, view.episode, view.t))
         arms = (luck * view.legal.shape[1]).astype(np.int64)
-        text = tuple(names[arm] for names, arm in zip(state.names, arms.tolist(), strict=True))
+        text = tuple(names[arm] for names, arm in zip(state.talk.names, arms.tolist(), strict=True))
         return super().update(state, view, replace(choice, arm=arms[:, None], text=text), outcome)
 
 

@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from icrl.models import child, load_model, serve, vllm_options
+from icrl.models.steering import SteeringVector
 from icrl.models.weights import place
 
 BACKENDS = ("transformers", "engine", "server")
@@ -34,21 +36,35 @@ def plain(adapter):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """A vLLM server, as `icrl serve pocket --lora-rank 8` starts it."""
+def vectors(tmp_path_factory):
+    """Two steering vectors by name, and the folder that has them: one adds, one turns and keeps the length."""
+    direction = np.random.default_rng(0).normal(size=(1, 208)).astype(np.float32)
+    direction /= np.linalg.norm(direction)
+    found = {"plain": SteeringVector(10 * direction, (1,)), "turning": SteeringVector(direction, (2,), keeps_norm=True)}
+    folder = tmp_path_factory.mktemp("vectors")
+    for name, vector in found.items():
+        vector.save(folder / f"{name}.safetensors")
+    return SimpleNamespace(folder=folder, **found)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, vectors):
+    """A vLLM server, as `icrl serve pocket --lora-rank 8 --steering FOLDER` starts it."""
     port = serve.free("127.0.0.1", 0)
-    settings = vllm_options.options("pocket", device=vllm_options.device(), lora_rank=RANK)
+    settings = vllm_options.options("pocket", device=vllm_options.device(), lora_rank=RANK, steering=True)
     url, log = serve.root("127.0.0.1", port), tmp_path_factory.mktemp("serve") / "vllm.log"
-    with child.serving(serve.command(settings, name="pocket", port=port), url, log, vllm_options.environment()):
+    words = serve.command(settings, name="pocket", port=port, extra=["--middleware", vllm_options.MIDDLEWARE])
+    with child.serving(words, url, log, vllm_options.environment(str(vectors.folder))):
         yield SimpleNamespace(url_root=url, url=f"{url}/v1")
 
 
 @pytest.fixture(scope="session")
-def models(server, adapter):
-    """Each backend, without the adapter and with it."""
+def models(server, adapter, vectors):
+    """Each backend, without the adapter and with it; the engine steers from its start, which saves another one."""
     names = {"transformers": "pocket", "engine": "vllm:pocket", "server": server.url}
     base = {backend: load_model(name) for backend, name in names.items()}
     own = {(backend, True): model.adapted(str(adapter)) for backend, model in base.items()}
+    base["engine"].check_steering(vectors.plain)
     torch.set_num_threads(1)  # the engine and the server want the processor, too
     yield {(backend, False): model for backend, model in base.items()} | own
     base["engine"].engine.close()

@@ -84,6 +84,8 @@ def test_shares_by_hand() -> None:
     assert close(metrics.min_frac(RUN), [3 * 1 / 4])
     assert close(metrics.min_frac(RUN, t=2), [0])
     assert close(metrics.coverage(RUN), [[1 / 3, 2 / 3, 1, 1]])
+    assert close(metrics.switch_rate(RUN), [1.0])
+    assert close(metrics.switch_rate(episodes([[0, 0, -1, 1, 2]], MEANS, 0.5)), [1 / 4])
     assert close(metrics.optimal_fraction(RUN), [[0, 1 / 2, 1 / 3, 1 / 2]])
     assert metrics.best_at_end(RUN).tolist() == [True]
 

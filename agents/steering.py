@@ -1,0 +1,64 @@
+"""An agent's steering: which vector, how strongly at each step, and from which token on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, get_args
+
+from icrl.agents.strength import AnyStrength, Constant
+from icrl.envs.types import Public, View
+from icrl.models.base import Model, Tokens
+from icrl.models.steering import Positions, Steer, SteeringVector, start_of
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What an `LLMAgent` adds to its model's residual stream while it answers.
+
+    What is steered lives for one answer: the next prompt holds the answer, but is read anew without it.
+
+    Args:
+        vector: The direction.
+        strength: A number, or a policy: `Fading`, `Unsure`, `ToEntropy`.
+        positions: `east`: the prompt's last token and what is generated, thought and answer; `generated`; or `all`.
+
+    Raises:
+        ValueError: The strength is not finite, or there are no such positions.
+    """
+
+    vector: SteeringVector
+    strength: float | AnyStrength = 1.0
+    positions: Positions = "east"
+
+    def __post_init__(self) -> None:
+        if self.positions not in get_args(Positions):
+            raise ValueError(f"steering: positions: must be one of {get_args(Positions)}, got {self.positions!r}")
+        if isinstance(self.strength, int | float) and not math.isfinite(self.strength):
+            raise ValueError(f"steering: strength: must be a finite number, got {self.strength}")
+
+    @cached_property
+    def policy(self) -> AnyStrength:
+        """The strength as a policy, also where it is a number."""
+        return Constant(self.strength) if isinstance(self.strength, int | float) else self.strength
+
+    def check(self, model: Model, public: Public, exact: bool) -> None:
+        """Raises ValueError unless the model can be steered, and the strength found, in such a task."""
+        model.check_steering(self.vector)
+        self.policy.check(public, exact)
+
+    def steers(self, state: Any, view: View, prompts: Sequence[Tokens]) -> list[Steer | None]:
+        """[R] how each row is steered.
+
+        Args:
+            state: Of `policy`.
+            view: What the rows see.
+            prompts: [R] up to where the answer, or the thought before it, begins.
+        """
+        strengths = self.policy.at(state, view).tolist()
+        return [
+            Steer(self.vector, strength, start_of(self.positions, len(ids))) if strength else None
+            for strength, ids in zip(strengths, prompts, strict=True)
+        ]

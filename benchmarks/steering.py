@@ -1,0 +1,109 @@
+"""What steering does to pocket. Run: `python benchmarks/steering.py` (one to two hours on 2 cores).
+
+EAST, its relatives and its controls: how far they move the entropy of the policy, whether play gets better at equal
+entropy, and whether the entropy rises where little is known. Labels are held out; vectors are fitted, strengths found
+and play measured on different luck. Parts are measured side by side, in one thread each. Writes
+`results/steering.json` part by part (the same command again does what is missing) and `docs/steering_figures.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from card.common import machine
+from steered import grid, matched
+from steered.common import EASY, FITS, HARD, llm, plays, vectors
+from steered.matched import EXPLORERS
+from steered.page import page
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "steering.json"
+PAGE = ROOT / "docs" / "steering_figures.md"
+FULL, LONG, TASKS = 500, 300, (HARD, EASY)
+
+
+MORE = ("hints, UCB", "EAST, minus", "EAST, fading", "EAST, unsure")
+PLAYERS = {
+    HARD: (*MORE, *EXPLORERS),
+    EASY: (
+        *MORE[:2],
+        "EAST",
+        "EAST, run and step",
+        "EAST without time",
+        "mean difference",
+        "in-context",
+        "random 0",
+        "temperature",
+        "epsilon",
+    ),
+}
+
+
+def main(episodes: Annotated[int, typer.Option(help="Of each player; with fewer nothing is kept.")] = FULL) -> None:
+    """Measure, print, and write the page."""
+    head = {"model": llm().facts, "machine": machine(), "episodes": episodes}
+    study = Study(_begun(head) if episodes >= FULL else head, episodes >= FULL)
+    for name in FITS:
+        vectors(name)  # one process fits them, all others read them
+    plays.cache_clear()
+    study.fill({"layers": (grid.layers,)})
+    layer = study.found["layer"] = grid.best(study.found["layers"])
+    able = {task: [n for n in PLAYERS[task] if n in EXPLORERS] for task in TASKS}
+    strengths = {f"strength, {task}, {n}": (matched.calibrated, n, task, layer) for task in TASKS for n in able[task]}
+    base = {f"play, {task}, unsteered": (matched.unsteered, task, 100, episodes) for task in TASKS}
+    study.fill(base | strengths | {"relatives": (grid.relatives, layer), "thoughts": (grid.thoughts, layer)})
+
+    def play(name: str, task: str, horizon: int) -> tuple[Any, ...]:
+        own, east = (study.found.get(f"strength, {task}, {n}") for n in (name, "EAST"))
+        strength = own["strength"] if own and own["reached"] else east["strength"]
+        return matched.compared, name, task, horizon, episodes, layer, strength
+
+    found = {n: study.found[f"strength, {HARD}, {n}"] for n in EXPLORERS if n != "epsilon"}
+    known = {n: own["strength"] for n, own in found.items() if own["reached"]}
+    all_of_them = {f"play, {task}, {n}": play(n, task, 100) for task in TASKS for n in PLAYERS[task]}
+    study.fill(all_of_them | {"selective": (matched.selective, known, layer, 100)})
+    three = sorted(PLAYERS[HARD], key=lambda n: study.found[f"play, {HARD}, {n}"]["regret"])[:3]
+    study.fill({"long, unsteered": (matched.unsteered, HARD, LONG, episodes)})
+    study.fill({f"long, {n}": play(n, HARD, LONG) for n in three})
+    if study.writes:
+        PAGE.write_text(page(study.found), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What has been measured so far."""
+
+    found: dict[str, Any]
+    writes: bool
+
+    def fill(self, parts: dict[str, tuple[Any, ...]]) -> None:
+        """Measures what is missing, side by side; if one fails, the others come first."""
+        missing = {name: part for name, part in parts.items() if name not in self.found}
+        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+            jobs = {pool.submit(*part): name for name, part in missing.items()}
+            for job in as_completed(jobs):
+                if not job.exception():
+                    self.found[jobs[job]] = job.result()
+                    print(json.dumps({jobs[job]: job.result()}), flush=True)
+                    if self.writes:
+                        RESULTS.write_text(json.dumps(self.found, indent=1) + "\n")
+            for job in jobs:
+                job.result()
+
+
+def _begun(head: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier run has measured of the same."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return found if {name: found.get(name) for name in head} == head else head
+
+
+if __name__ == "__main__":
+    typer.run(main)
