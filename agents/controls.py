@@ -24,7 +24,12 @@ def random_like(vector: SteeringVector, seed: int) -> SteeringVector:
 
 
 def rescaled(vector: SteeringVector, like: SteeringVector) -> SteeringVector:
-    """As long as another vector."""
+    """As long as another vector.
+
+    Raises:
+        ValueError: The vector has no length.
+    """
+    _long(vector)
     return vector.with_(vector.directions * np.float32(like.norm / vector.norm), vector.origin.method)
 
 
@@ -32,8 +37,9 @@ def without(vector: SteeringVector, other: SteeringVector) -> SteeringVector:
     """What of a vector is orthogonal to another of the same layers, such as the direction of time; as long as it is.
 
     Raises:
-        ValueError: The two have other layers.
+        ValueError: The two have other layers, or the other has no length.
     """
+    _long(other)
     if vector.layers != other.layers:
         raise ValueError(f"steering: the vectors are for layers {vector.layers} and {other.layers}")
     unit = other.directions / np.linalg.norm(other.directions, axis=1, keepdims=True)
@@ -41,6 +47,13 @@ def without(vector: SteeringVector, other: SteeringVector) -> SteeringVector:
     return vector.with_(rest, f"{vector.origin.method}, without {other.origin.method}")
 
 
+def _long(vector: SteeringVector) -> None:
+    if not np.linalg.norm(vector.directions, axis=1).all():
+        raise ValueError(f"steering: {vector} has a direction of length 0, which points nowhere")
+
+
 def cosine(a: SteeringVector, b: SteeringVector) -> float:
-    """The cosine of the angle between two vectors of one layer each."""
+    """The cosine of the angle between two vectors of one layer each; NaN if one has no length."""
+    if not a.norm * b.norm:
+        return float("nan")
     return float((a.directions * b.directions).sum() / (a.norm * b.norm))

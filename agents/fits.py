@@ -27,6 +27,7 @@ def fit_east(
     draws: int | None = None,
     estimator: Estimator = "policy",
     centre: Centre = "run",
+    batch: int = 64,
     on_step: Callable[[Step], None] | None = None,
 ) -> tuple[SteeringVector, ...]:
     """Plays, and fits entropic activation steering; arguments as of `collect` and `east`.
@@ -34,7 +35,9 @@ def fit_east(
     Returns:
         A vector for each layer, the first block first.
     """
-    plays = collect(agent, task, episodes=episodes, seed=seed, draws=draws, estimator=estimator, on_step=on_step)
+    plays = collect(
+        agent, task, episodes=episodes, seed=seed, draws=draws, estimator=estimator, batch=batch, on_step=on_step
+    )
     return east(plays, centre)
 
 
@@ -101,13 +104,16 @@ def in_context(pairs: Pairs) -> SteeringVector:
     """An in-context vector: the first principal component of all layers' differences plus their mean (Liu et al. 2023).
 
     It is for all layers at once and keeps the length of what it steers; it is meant for all positions, and a strength
-    around 0.1. Its directions' own lengths play no part.
+    around 0.1. Its directions' own lengths play no part. The component has the sign with which the pair furthest along
+    it scores above 0, as in the authors' code; which turns the outputs of MLPs, where we turn the residual stream.
     """
     n, layers, d = pairs.more.shape
     flat = (pairs.more.astype(np.float64) - pairs.less).reshape(n, layers * d)
     mean = flat.mean(axis=0)
-    first = np.linalg.svd(flat - mean, full_matrices=False)[2][0]
-    first *= np.sign(first[np.abs(first).argmax()])
+    flat -= mean
+    values, scores = np.linalg.eigh(flat @ flat.T)  # n by n: of a large model, pairs are fewer than numbers
+    score = scores[:, -1] * np.sign(scores[np.abs(scores[:, -1]).argmax(), -1])
+    first = score @ flat / np.sqrt(values[-1]) if values[-1] > TINY else 0.0
     directions = (first + mean).reshape(layers, d).astype(np.float32)
     norm, size = float(np.linalg.norm(directions)), float(np.linalg.norm(pairs.less.astype(np.float64), axis=2).mean())
     origin = pairs.origin.model_copy(update={"method": "in-context vector", "norm": norm, "residual": size})

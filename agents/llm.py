@@ -97,7 +97,7 @@ class LLMAgent:
                 raise ValueError(f"labels: {said[0]!r} holds {mark!r}, which is a mark of this model's own")
         self._told_apart(self._pieces)
         if self.steering is not None:
-            self.steering.check(self.model, public, self.scores or self.prompt.shares)
+            self.steering.check(self.model, public, self.scores and not self.prompt.thinks)
         most, window = longest(self.writer(public)), self.model.window
         if most > window:
             raise ValueError(

@@ -21,8 +21,8 @@ from icrl.models.steering import Directions, Origin
 from icrl.prompts.prompt import Prompt
 
 Estimator = Literal["policy", "sampled"]
-LEAST, BATCH = 2, 128
-"""Readable answers from which an entropy can be told; episodes that play at once."""
+LEAST = 2
+"""Readable answers from which an entropy can be told."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,14 @@ def collect(
     seed: int = 0,
     draws: int | None = None,
     estimator: Estimator = "policy",
+    batch: int = 64,
     on_step: Callable[[Step], None] | None = None,
 ) -> Plays:
     """Lets an agent play, and takes the activations and the entropy at each prompt (Rahn et al. 2024, section 5).
 
     Args:
-        agent: On a transformers model. It plays as it is; a steering of its own moves the play, not the activations.
+        agent: On a transformers model. It plays as it is; a steering of its own moves its play and its entropies, but
+            activations are those of the prompts without it.
         task: One arm per step, at least two arms.
         episodes: Runs; the paper has 65 of 50 steps.
         seed: Of the luck and of the agent.
@@ -89,6 +91,7 @@ def collect(
         estimator: `policy`: the entropy of the mean, over the draws, of the exact policies, so of one policy where
             nothing is thought before. `sampled`: of the shares of the arms that were drawn, with Miller and Madow's
             correction; what cannot be read is left out. Prompts with fewer than two readable answers are dropped.
+        batch: Episodes that play at once.
         on_step: Called after each lockstep step.
 
     Raises:
@@ -98,12 +101,19 @@ def collect(
     plain = agent.prompt.answer == "direct" and estimator == "policy"
     wanted = (1 if plain else 25) if draws is None else integer("draws", draws, 1 if estimator == "policy" else LEAST)
     recording = _recording(agent, wanted, estimator)
-    rollout(recording, task, episodes=episodes, seed=seed, batch=BATCH, on_step=on_step)
+    rollout(recording, task, episodes=episodes, seed=seed, batch=batch, on_step=on_step)
     return recording.plays(_origin(agent, task, seed, estimator, wanted))
 
 
 def prompt_pairs(
-    agent: LLMAgent, task: AnyWorld, more: Prompt, less: Prompt, *, episodes: int = 65, seed: int = 0
+    agent: LLMAgent,
+    task: AnyWorld,
+    more: Prompt,
+    less: Prompt,
+    *,
+    episodes: int = 65,
+    seed: int = 0,
+    batch: int = 64,
 ) -> Pairs:
     """The states of a model at the same histories under two prompts.
 
@@ -114,10 +124,11 @@ def prompt_pairs(
         less: One that has it exploit.
         episodes: How many.
         seed: Of the luck.
+        batch: Episodes that play at once.
     """
     _check(agent, task, "policy")
-    runs = rollout(agent, task, episodes=episodes, seed=seed)
-    both = [_again(replace(agent, prompt=prompt, steering=None), runs) for prompt in (more, less)]
+    runs = rollout(agent, task, episodes=episodes, seed=seed, batch=batch)
+    both = [_again(replace(agent, prompt=prompt, steering=None), runs, batch) for prompt in (more, less)]
     return Pairs(both[0], both[1], _origin(agent, task, seed, "policy", 1))
 
 
@@ -153,13 +164,15 @@ class _Recording(LLMAgent):
         model: Any = self.model
         states = model.residuals([Query(ids, key) for ids, key in zip(asked.prompts, asked.keys, strict=True)])
         choices = [super(_Recording, self).decide(replace(asked, draw=i)) for i in range(self.draws)]
-        entropy = _sampled(choices) if self.estimator == "sampled" else _exact(choices)
+        made_up = self.prompt.on_failure == "resample"
+        entropy = _sampled(choices, made_up) if self.estimator == "sampled" else _exact(choices)
         self.found.append((states, entropy, asked.view.episode, asked.view.t))
         return choices[0]
 
     def plays(self, origin: Origin) -> Plays:
         """All that was noted, but for prompts without an entropy."""
         states, entropy, run, t = (np.concatenate(column) for column in zip(*self.found, strict=True))
+        self.found.clear()  # of a large model, the states fill gigabytes
         kept = ~np.isnan(entropy)
         told: dict[str, float] = {
             "runs": len(np.unique(run)),
@@ -169,18 +182,20 @@ class _Recording(LLMAgent):
         if not kept.any():
             raise ValueError(f"steering: no prompt has {LEAST} answers that could be read")
         told |= {"entropy": float(entropy[kept].mean())}
-        return Plays(states[kept], entropy[kept], run[kept], t[kept], origin.model_copy(update=told))
+        states = states if kept.all() else states[kept]
+        return Plays(states, entropy[kept], run[kept], t[kept], origin.model_copy(update=told))
 
 
 def _recording(agent: LLMAgent, draws: int, estimator: Estimator) -> _Recording:
     return _Recording(agent.model, agent.prompt, agent.temperature, agent.steering, draws, estimator)
 
 
-def _again(agent: LLMAgent, runs: Episodes) -> Directions:
+def _again(agent: LLMAgent, runs: Episodes, batch: int) -> Directions:
     """The states of an agent that is shown what another played."""
     recording = _recording(agent, 1, "policy")
-    for _ in replay(recording, runs):
-        pass
+    for first in range(0, len(runs), batch):
+        for _ in replay(recording, runs.take(slice(first, first + batch))):
+            pass
     return np.concatenate([states for states, *_ in recording.found])
 
 
@@ -190,9 +205,15 @@ def _exact(choices: list[Choice]) -> Floats:
     return np.asarray(entr(policy).sum(axis=1))
 
 
-def _sampled(choices: list[Choice]) -> Floats:
-    """[R] entropy of what was drawn, plus (arms seen - 1) / (2 draws) (Miller and Madow); NaN for too few draws."""
-    arms = np.stack([choice.arm[:, 0] for choice in choices], axis=1)
+def _sampled(choices: list[Choice], made_up: bool) -> Floats:
+    """[R] entropy of what was drawn, plus (arms seen - 1) / (2 draws) (Miller and Madow); NaN for too few draws.
+
+    Args:
+        choices: The draws.
+        made_up: Whether arms stand in for answers that could not be read; they are left out.
+    """
+    read = [c.failed == 0 if made_up and c.failed is not None else c.arm[:, 0] >= 0 for c in choices]
+    arms = np.stack([np.where(own, c.arm[:, 0], -1) for own, c in zip(read, choices, strict=True)], axis=1)
     counts = np.stack([(arms == k).sum(axis=1) for k in range(int(arms.max(initial=0)) + 1)], axis=1)
     n = counts.sum(axis=1)
     m, seen = np.maximum(n, 1), np.maximum((counts > 0).sum(axis=1), 1)
@@ -204,6 +225,8 @@ def _check(agent: LLMAgent, task: AnyWorld, estimator: str) -> None:
     """Raises ValueError for what nothing can be fitted on."""
     from icrl.models.hf import TransformersModel
 
+    if not isinstance(agent, LLMAgent):
+        raise ValueError(f"agent: activations are those of a model, so it must be an LLMAgent, got {agent!r}")
     if not isinstance(agent.model, TransformersModel):
         raise ValueError(f"steering: activations are read from transformers models only, not from {agent.model.name}")
     if task.public.n_arms < 2 or task.public.slots != 1:

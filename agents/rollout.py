@@ -235,8 +235,9 @@ def recorded(past: Episodes, rows: Ints, t: int) -> Choice:
     text, thought = (None if said is None else tuple(said[rows, t].tolist()) for said in (past.text, past.thought))
     failed = None if past.failed is None else past.failed[rows, t]
     ids = None if past.ids is None else past.ids[rows, t]
+    usage = None if past.usage is None else past.usage[rows, t]
     probs = _policies(past, rows, t)
-    return Choice(arms.reshape(len(rows), -1), probs, text=text, ids=ids, failed=failed, thought=thought)
+    return Choice(arms.reshape(len(rows), -1), probs, text=text, ids=ids, failed=failed, usage=usage, thought=thought)
 
 
 def _policies(past: Episodes, rows: Ints, t: int) -> Floats:

@@ -23,10 +23,11 @@ class Steering:
     Args:
         vector: The direction.
         strength: A number, or a policy: `Fading`, `Unsure`, `ToEntropy`.
-        positions: `east`: the prompt's last token and what is generated, thought and answer; `generated`; or `all`.
+        positions: `east`: the prompt's last token and what is generated, thought and answer; `generated`, which changes
+            nothing where labels of one token are answered without a thought; or `all`.
 
     Raises:
-        ValueError: The strength is not finite, or there are no such positions.
+        ValueError: The strength is not finite or no strength, there is no one vector, or there are no such positions.
     """
 
     vector: SteeringVector
@@ -34,6 +35,13 @@ class Steering:
     positions: Positions = "east"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.vector, SteeringVector):
+            got = f"{type(self.vector).__name__} (`fit_east` gives a vector for each layer: take one)"
+            raise ValueError(f"steering: vector: must be a SteeringVector, got a {got}")
+        if isinstance(self.strength, str | bool | None):
+            raise ValueError(
+                f"steering: strength: must be a number, or such as Fading(first=8.0), got {self.strength!r}"
+            )
         if self.positions not in get_args(Positions):
             raise ValueError(f"steering: positions: must be one of {get_args(Positions)}, got {self.positions!r}")
         if isinstance(self.strength, int | float) and not math.isfinite(self.strength):

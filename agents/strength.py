@@ -89,13 +89,13 @@ class Fading(_ByTime):
 class Unsure:
     """`scale` times an adviser's bonus for its favourite, the arm of the highest value; at most `most`.
 
-    The bonus is in units of reward: of `UCB(alpha)`, alpha * sqrt(ln t / n). Where nothing was tried, or the favourite
-    has no bonus yet, the strength is `most`.
+    The bonus is in units of reward: of `UCB(c=1.0)`, 1 / sqrt(n). Where nothing was tried, or the favourite has no
+    bonus yet, the strength is `most`.
     """
 
     scale: Number
     most: Above
-    adviser: Annotated[Any, SkipValidation] = field(default_factory=lambda: UCB(alpha=1.0))
+    adviser: Annotated[Any, SkipValidation] = field(default_factory=lambda: UCB(c=1.0))
 
     def check(self, public: Public, exact: bool) -> None:
         """Raises ValueError unless the adviser can play such a task."""
@@ -131,7 +131,8 @@ class Unsure:
 class ToEntropy:
     """Raises the strength after a step whose policy had less entropy than `target`, and lowers it after one with more.
 
-    Each step adds `rate` * (target - entropy in nats); between `least` and `most`. It needs the exact policy.
+    Each step adds `rate` * (target - entropy in nats); between `least` and `most`. It needs the exact policy of answers
+    without a thought, as after one thought little entropy is left. Inside `EpsilonMix` it is the mixture's.
     """
 
     target: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -142,7 +143,7 @@ class ToEntropy:
     def check(self, public: Public, exact: bool) -> None:
         """Raises ValueError if no policy has as much entropy, or none is known."""
         if not exact:
-            raise ValueError("strength: ToEntropy needs the policy of each step, which written answers do not tell")
+            raise ValueError("strength: ToEntropy needs the policy of each step; use answer='direct'")
         if self.target > (most := float(np.log(public.n_arms))):
             raise ValueError(f"strength: target: {public.n_arms} arms have at most {most:.3f} nats, got {self.target}")
 
@@ -155,10 +156,10 @@ class ToEntropy:
         return state
 
     def update(self, state: Floats, view: View, choice: Choice, outcome: Outcome) -> Floats:
-        """A step towards the target; none after a step of which no policy is known, as of another player."""
-        if choice.probs is None:
+        """A step towards the target; none after a step of another player, or of which no policy is known."""
+        if choice.probs is None or choice.usage is None:
             return state
-        entropy = entr(choice.probs[:, 0]).sum(axis=1)  # NaN where no model was asked, which moves nothing
+        entropy = np.where(choice.usage[:, 0] >= 0, entr(choice.probs[:, 0]).sum(axis=1), np.nan)
         missing = self.target - np.where(np.isnan(entropy), self.target, entropy)
         return np.clip(state + self.rate * missing, self.least, self.most)
 

@@ -20,7 +20,7 @@ import torch
 import typer
 from card.common import machine
 from steered import grid, matched
-from steered.common import EASY, FITS, HARD, llm, plays, vectors
+from steered.common import EASY, FITS, HARD, LATER, PLAY, llm, plays, vectors
 from steered.matched import EXPLORERS
 from steered.page import page
 
@@ -58,21 +58,25 @@ def main(episodes: Annotated[int, typer.Option(help="Of each player; with fewer 
     layer = study.found["layer"] = grid.best(study.found["layers"])
     able = {task: [n for n in PLAYERS[task] if n in EXPLORERS] for task in TASKS}
     strengths = {f"strength, {task}, {n}": (matched.calibrated, n, task, layer) for task in TASKS for n in able[task]}
-    base = {f"play, {task}, unsteered": (matched.unsteered, task, 100, episodes) for task in TASKS}
+    base = {f"play, {task}, unsteered": (matched.unsteered, task, 100, episodes, PLAY) for task in TASKS}
     study.fill(base | strengths | {"relatives": (grid.relatives, layer), "thoughts": (grid.thoughts, layer)})
 
-    def play(name: str, task: str, horizon: int) -> tuple[Any, ...]:
+    def strength(name: str, task: str) -> float:
         own, east = (study.found.get(f"strength, {task}, {n}") for n in (name, "EAST"))
-        strength = own["strength"] if own and own["reached"] else east["strength"]
-        return matched.compared, name, task, horizon, episodes, layer, strength
+        return float(own["strength"] if own and own["reached"] else east["strength"])
 
-    found = {n: study.found[f"strength, {HARD}, {n}"] for n in EXPLORERS if n != "epsilon"}
-    known = {n: own["strength"] for n, own in found.items() if own["reached"]}
-    all_of_them = {f"play, {task}, {n}": play(n, task, 100) for task in TASKS for n in PLAYERS[task]}
-    study.fill(all_of_them | {"selective": (matched.selective, known, layer, 100)})
+    def play(name: str, task: str, horizon: int, n: int, seed: int) -> tuple[Any, ...]:
+        return matched.compared, name, task, horizon, n, seed, layer, strength(name, task)
+
+    known = {task: {n: strength(n, task) for n in able[task]} for task in TASKS}
+    asked = {f"selective, {task}": (matched.selective, task, known[task], layer, 100) for task in TASKS}
+    study.fill(
+        {f"play, {task}, {n}": play(n, task, 100, episodes, PLAY) for task in TASKS for n in PLAYERS[task]} | asked
+    )
     three = sorted(PLAYERS[HARD], key=lambda n: study.found[f"play, {HARD}, {n}"]["regret"])[:3]
-    study.fill({"long, unsteered": (matched.unsteered, HARD, LONG, episodes)})
-    study.fill({f"long, {n}": play(n, HARD, LONG) for n in three})
+    fewer = episodes * 2 // 5
+    study.fill({"long, unsteered": (matched.unsteered, HARD, LONG, fewer, LATER)})
+    study.fill({f"long, {n}": play(n, HARD, LONG, fewer, LATER) for n in three})
     if study.writes:
         PAGE.write_text(page(study.found), encoding="utf-8")
 

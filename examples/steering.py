@@ -14,8 +14,8 @@ vector = east(plays)[1]  # behind the second of four blocks
 print(vector, f"fitted on {vector.origin.prompts} prompts of mean entropy {vector.origin.entropy:.2f} nats")
 print(f"cosine with the direction of time: {cosine(vector, time_direction(plays)[1]):.2f}")  # the confound
 
-# Add it while the model answers: to the prompt's last token and to what it writes. 0.4 of the stream's length.
-strength = 0.4 * vector.origin.residual / vector.norm
+# Add it while the model answers: to the prompt's last token and to what it writes; 0.4 of the stream's length.
+strength = vector.strength(0.4)
 steered = {
     "as it is": agent,
     "EAST": replace(agent, steering=Steering(vector, strength)),

@@ -82,7 +82,8 @@ def run(
     if (Path(out) / FILE).is_file():  # a new folder is not made, and so belongs to nobody, before models are looked at
         with opened() as store:
             new = _not_begun(store, players, experiment.tokens)
-    check_models(new, task, experiment.min_mass, tell or (lambda _: None))
+    if tell is not None or experiment.min_mass > 0:  # else nobody minds what is found
+        check_models(new, task, experiment.min_mass, tell or (lambda _: None))
     with opened() as store:
         _register(store, players)
         shared = _Run(store, task, experiment, Budget(store, experiment.tokens), watch or (lambda *_: None))

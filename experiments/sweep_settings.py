@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from icrl.agents import UCB, LinUCB
 from icrl.experiments import vectors
 from icrl.experiments.config import build_task
 from icrl.experiments.sweep_plan import SteeringPlan
@@ -49,9 +50,15 @@ def baselines(plan: SteeringPlan) -> list[Setting]:
         found.append(Setting("temperature", {f"temperature {t:g}": agent | {"temperature": t}}, t))
     for e in tried.epsilons:
         found.append(Setting("epsilon", {f"epsilon {e:g}": {"type": "EpsilonMix", "agent": agent, "epsilon": e}}, e))
-    if tried.hints:
+    if tried.hints and _advised(plan):
         found.append(Setting("hints", {"hints": agent | {"prompt": _hinted(plan)}}))
     return found
+
+
+def _advised(plan: SteeringPlan) -> bool:
+    """Whether there is an adviser for the task; not for all."""
+    public = build_task(plan.task).public
+    return (LinUCB() if public.context_dim else UCB()).refuses(public) is None
 
 
 def _hinted(plan: SteeringPlan) -> dict[str, Any]:
@@ -93,8 +100,7 @@ def _setting(
     own = plan.fit.method if kind == MINUS else kind
     files = {f"{kind}{n}{where} at {level:g}": vectors.place(out, f"{own}{n}", layer) for n in numbers}
     agents = {name: plan.agent | {"steering": _steering(plan, path, strength)} for name, path in files.items()}
-    relative = strength if vector.keeps_norm else vector.relative(strength)
-    return Setting(kind, agents, level, layer, strength, relative)
+    return Setting(kind, agents, level, layer, strength, vector.relative(strength))
 
 
 def _steering(plan: SteeringPlan, path: Path, strength: float) -> dict[str, Any]:
@@ -104,7 +110,5 @@ def _steering(plan: SteeringPlan, path: Path, strength: float) -> dict[str, Any]
 
 
 def _strength(plan: SteeringPlan, vector: SteeringVector, level: float) -> float:
-    """What a number of the plan is for a vector; one that keeps a state's length is relative to it as it is."""
-    if plan.sweep.strengths is not None or vector.keeps_norm:
-        return level
-    return float(f"{level / vector.relative(1.0):.{DIGITS}g}")
+    """What a number of the plan is for a vector."""
+    return level if plan.sweep.strengths is not None else float(f"{vector.strength(level):.{DIGITS}g}")

@@ -137,5 +137,7 @@ def _bars() -> Iterator[Begin]:
 
             yield begin
     except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped. What is finished is kept; the same command continues.")
+        Console(stderr=True).print(
+            "Stopped. Fitted vectors and what was swept are kept; the same command continues, a fit begins anew."
+        )
         raise typer.Exit(130) from None

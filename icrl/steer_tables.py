@@ -78,7 +78,7 @@ def origin(vector: SteeringVector, title: str) -> Table:
     """What a vector is, and where it comes from; what is not known is left out."""
     told: dict[str, object] = {"layers": ", ".join(map(str, vector.layers)), "width": vector.width}
     told |= {"digest": vector.digest, **vector.origin.model_dump(), "norm": f"{vector.norm:.4g}"}
-    if vector.origin.residual:
+    if vector.origin.residual and not vector.keeps_norm:
         told["strength 1 is"] = f"{vector.relative(1.0):.3g} of the residual stream"
     if vector.keeps_norm:
         told["keeps"] = "the length of what it steers"

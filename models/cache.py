@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from transformers.cache_utils import Cache, DynamicLayer
 
 from icrl.models.base import Tokens, common
-from icrl.models.steering import Steer
+from icrl.models.steering import Steer, alike
 
 SPARSE = 3
 """Columns in use per token of the longest row at which it pays to close the holes."""
@@ -93,10 +93,7 @@ class Lanes:
     def common(self, row: int, ids: Tokens, steer: Steer | None = None) -> int:
         """How many first tokens of `ids` this row has read, steered alike; at least the last is left to read."""
         same = common(self._ids[row, : self.length[row]], ids[:-1])
-        either = [s for s in (steer, self.steers[row]) if s is not None and s.key]
-        if not either or (len(either) == 2 and either[0].key == either[1].key):
-            return same
-        return min(same, *(s.start for s in either))
+        return int(min(same, alike(steer, self.steers[row])))
 
     def rewind(self, keep: NDArray[np.int64]) -> None:
         """Forgets all but the first `keep` [R] tokens of each row."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from icrl.models.base import Tokens, common
-from icrl.models.steering import Steer
+from icrl.models.steering import Steer, alike
 
 MOST = 4096
 _NOTHING = np.zeros(0, np.int32)
@@ -26,10 +26,7 @@ class Remembered:
         instructions) does not count.
         """
         before, steered = self.last.pop(key, (_NOTHING, None))
-        n = common(before, ids[:-1])
-        either = [s for s in (steer, steered) if s is not None and s.key]
-        if len({s.key for s in either}) == 2 or len(either) == 1:
-            n = min(n, *(s.start for s in either))
+        n = int(min(common(before, ids[:-1]), alike(steer, steered)))
         self.last[key] = ids.copy(), steer  # prompts are views of a growing buffer
         if len(self.last) > MOST:
             del self.last[next(iter(self.last))]

@@ -57,7 +57,7 @@ def read(modules: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
 
     def kept(index: int) -> Change:
         def keep(states: Tensor) -> Tensor:
-            found[index] = states[:, -1].detach()
+            found[index] = states[:, -1].clone()  # a view would keep the states of all tokens
             return states
 
         return keep
@@ -74,15 +74,16 @@ def moved(states: Tensor, direction: Tensor, strength: Tensor, rotates: Tensor) 
         direction: [..., d] float32; may be broadcast.
         strength: [..., 1] float32; where it is 0, nothing changes.
         rotates: bool[..., 1] where the length is kept, as in-context vectors do: with v the unit direction and x a
-            state, |x| * unit(unit(x) + strength * (1 + max(0, cos(x, -v))) * v) (Liu et al. 2023, section 3.3).
+            state, |x| * unit(unit(x) + strength * (1 + max(0, cos(x, -v))) * v) (Liu et al. 2023, section 3.3); of a
+            negative strength, v is the contrary one throughout.
     """
     x = states.float()
     plain = x + strength * direction
     if rotates.any():
         unit = torch.nn.functional.normalize
-        v = unit(direction, dim=-1)
+        v = unit(direction, dim=-1) * strength.sign()
         against = (-(unit(x, dim=-1) * v).sum(-1, keepdim=True)).clamp(min=0)
-        turned = unit(unit(x, dim=-1) + strength * (1 + against) * v, dim=-1) * x.norm(dim=-1, keepdim=True)
+        turned = unit(unit(x, dim=-1) + strength.abs() * (1 + against) * v, dim=-1) * x.norm(dim=-1, keepdim=True)
         plain = torch.where(rotates, turned, plain)
     return torch.where(strength == 0, states, plain.to(states.dtype))
 
@@ -108,7 +109,7 @@ def _change(layer: int, steers: Sequence[Steer | None], there: Tensor) -> Change
     rotates = torch.zeros(len(steers), 1, 1, dtype=torch.bool)
     for row, steer in enumerate(steers):
         if steer and layer in steer.vector.layers:
-            direction[row, 0] = torch.from_numpy(steer.vector.directions[steer.vector.layers.index(layer)])
+            direction[row, 0] = torch.tensor(steer.vector.directions[steer.vector.layers.index(layer)])
             strength[row], rotates[row] = steer.strength, steer.vector.keeps_norm
     each = strength * there[:, :, None]
 

@@ -91,6 +91,7 @@ class SteeringVector:
             own = np.array(self.directions, np.float32, order="C")
         if not np.isfinite(own).all():
             raise ValueError("directions: some numbers are not finite in float32")
+        own.setflags(write=False)  # the digest is told once
         object.__setattr__(self, "directions", own)
 
     def __repr__(self) -> str:
@@ -122,9 +123,22 @@ class SteeringVector:
         """A strength in units of the residual stream: strength times the vector's length, by the stream's mean length.
 
         NaN where that is unknown. Strengths as such cannot be compared between models, layers or data sets, since an
-        EAST vector's length goes with 1 / mean entropy.
+        EAST vector's length goes with 1 / mean entropy. That of a vector that keeps lengths is relative as it is.
         """
+        if self.keeps_norm:
+            return strength
         return strength * self.norm / self.origin.residual if self.origin.residual else math.nan
+
+    def strength(self, relative: float) -> float:
+        """The strength that is so much of the residual stream; see `relative`.
+
+        Raises:
+            ValueError: The stream's length is not known of this vector, or the vector has none.
+        """
+        unit = self.relative(1.0)
+        if not unit > 0:
+            raise ValueError(f"steering: of {self} the length beside the residual stream is {unit}; give a strength")
+        return relative / unit
 
     def with_(self, directions: Directions, method: str) -> Self:
         """Other directions for the same layers."""
@@ -220,6 +234,12 @@ class Steer:
     def key(self) -> tuple[str, float, int] | None:
         """What the states from `start` on depend on, beside tokens; None if there is no steering."""
         return (self.vector.digest, self.strength, self.start) if self.strength else None
+
+
+def alike(one: Steer | None, other: Steer | None) -> float:
+    """How many first tokens two ways of steering treat alike; infinitely many if they are the same."""
+    keys = [None if steer is None else steer.key for steer in (one, other)]
+    return math.inf if keys[0] == keys[1] else min(key[2] for key in keys if key)
 
 
 def start_of(positions: Positions, prompt: int) -> int:

@@ -36,7 +36,7 @@ def files(place: Path) -> dict[str, Path]:
     return {path.stem: path for path in found}
 
 
-class Steering:
+class SteeringMiddleware:
     """An ASGI middleware.
 
     Attributes:

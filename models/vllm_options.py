@@ -25,7 +25,7 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM has kernels for."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 CPU_WINDOW, CPU_WINDOWS, GIB = 16384, 4, 2**30
-WORKER, MIDDLEWARE = "icrl.models.vllm_worker.SteeringWorker", "icrl.models.vllm_middleware.Steering"
+WORKER, MIDDLEWARE = "icrl.models.vllm_worker.SteeringWorker", "icrl.models.vllm_middleware.SteeringMiddleware"
 """What steers: vLLM imports these by their names."""
 MISSING = (
     "vllm: it is not installed here: for a GPU `pip install 'icrl[vllm]'` brings it; for a CPU, "

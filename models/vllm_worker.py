@@ -90,7 +90,7 @@ class Hooks:
     def add(self, vector: SteeringVector) -> None:
         """Makes a vector known."""
         for layer, direction in zip(vector.layers, vector.directions, strict=True):
-            self.directions[vector.digest, layer] = torch.from_numpy(direction).to(self.runner.device)
+            self.directions[vector.digest, layer] = torch.tensor(direction).to(self.runner.device)
         self.vectors[vector.digest] = vector
 
     def _hook(self, layer: int) -> Callable[..., Any]:

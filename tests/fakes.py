@@ -21,7 +21,6 @@ from icrl.agents import (
     Corral,
     EpsilonGreedy,
     EpsilonMix,
-    Fading,
     LLMAgent,
     Mixture,
     PriorThompson,
@@ -279,8 +278,6 @@ PROMPTS: dict[str, Prompt] = {
 }
 
 STEERED: dict[str, Any] = {
-    "llm-steered": 2.0,
-    "llm-steered-fading": Fading(first=4.0, half_life=3.0),
     "llm-steered-unsure": Unsure(scale=3.0, most=2.0),
     "llm-steered-closed": ToEntropy(target=0.5, rate=1.0, most=3.0),
 }

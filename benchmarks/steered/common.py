@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,13 @@ from icrl.finetune.heldout import held_out
 from icrl.models import SteeringVector
 from icrl.prompts import Prompt
 
-FIT, CALIBRATE, PLAY = 11, 22, 2026
-"""Seeds: of the play that vectors are fitted on, of what strengths are found on, and of what is reported."""
+FIT, CALIBRATE, GRID, PLAY, LATER = 11, 22, 33, 2026, 44
+"""Seeds: of what vectors are fitted on, of what strengths are found on, of the prompts of grids, and of play."""
+PERMUTED = 10
 RUNS = 65
 """Episodes of a fit, as in the paper."""
 RAW = Prompt(labels=held_out("buttons"))
 HARD, EASY = "bernoulli-hard", "bernoulli-easy"
-KEPT = Path(__file__).resolve().parents[2] / "runs" / "steering"
-"""Vectors, once fitted; the plays they come from take as long as the rest of a part."""
 
 
 @cache
@@ -38,15 +38,25 @@ def agent(steering: Any = None, prompt: Prompt = RAW, temperature: float = 1.0) 
     return icrl.LLMAgent(llm(), prompt, temperature, steering)
 
 
+def kept() -> Path:
+    """Where vectors and episodes of this model lie, once they are there."""
+    return Path(__file__).resolve().parents[2] / "runs" / "steering" / str(llm().facts["revision"])
+
+
 def fitted(name: str, fit: Any) -> tuple[SteeringVector, ...]:
-    """Vectors by a name, fitted unless they are kept."""
-    folder = KEPT / name
-    if found := sorted(folder.glob("*.safetensors")):
-        return tuple(SteeringVector.load(path) for path in found)
-    vectors = fit()
-    for i, vector in enumerate(vectors):
-        vector.save(folder / f"{i:02}.safetensors")
-    return tuple(vectors)
+    """Vectors by a name, fitted unless they are kept: the play that they come from takes a while."""
+    folder = kept() / name
+    if not folder.is_dir():
+        with TemporaryDirectory(dir=_made(folder.parent)) as at:
+            for i, vector in enumerate(fit()):
+                vector.save(Path(at) / "vectors" / f"{i:02}.safetensors")
+            (Path(at) / "vectors").rename(folder)
+    return tuple(SteeringVector.load(path) for path in sorted(folder.glob("*.safetensors")))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @cache
@@ -79,6 +89,10 @@ def _two_arms(reward: str) -> tuple[SteeringVector, ...]:
     return agents.fit_east(agent(), task, episodes=RUNS, seed=FIT)
 
 
+def _permuted(seed: int) -> tuple[SteeringVector, ...]:
+    return agents.east(plays().permuted(seed))
+
+
 FITS: dict[str, Any] = {
     "EAST": lambda: agents.east(plays()),
     "EAST, run and step": lambda: agents.east(plays(), "run+time"),
@@ -89,15 +103,10 @@ FITS: dict[str, Any] = {
     "principal": lambda: agents.principal(_pairs()),
     "in-context": lambda: (agents.in_context(_pairs()),),
     "advice pairs": _advised,
-    "permuted": lambda: agents.east(plays().permuted(1)),
     "EAST, two Gaussian arms": lambda: _two_arms("gaussian"),
     "EAST, two Bernoulli arms": lambda: _two_arms("bernoulli"),
+    **{f"permuted {seed}": partial(_permuted, seed) for seed in range(PERMUTED)},
 }
-
-
-def strength_of(vector: SteeringVector, relative: float) -> float:
-    """The strength that is so much of the residual stream's length."""
-    return relative * vector.origin.residual / vector.norm
 
 
 def entropies(runs: Episodes) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -119,7 +128,8 @@ def described(runs: Episodes) -> dict[str, float]:
         "regret": metrics.final_regret(runs).mean(),
         "suffix failure": metrics.suffix_failure(runs).mean(),
         "switch rate": metrics.switch_rate(runs).mean(),
-        "entropy": np.nanmean(entropies(runs)) if runs.probs is not None else float("nan"),
+        "entropy": np.nanmean(entropies(runs)),
+        "entropy, half of its interval": 1.96 * np.nanmean(entropies(runs), axis=1).std(ddof=1) / len(runs) ** 0.5,
         "mass": float("nan") if runs.mass is None else np.nanmean(runs.mass),
     }
     return {name: float(value) for name, value in found.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 from scipy.stats import rankdata
-from steered.common import CALIBRATE, HARD, KEPT, PLAY, RAW, agent, described, entropies, on, strength_of, vectors
+from steered.common import CALIBRATE, GRID, RAW, agent, described, entropies, kept, on, vectors
 
 import icrl
 from icrl import agents, metrics, stats
@@ -24,8 +24,9 @@ TRIED = 40
 CLOSE, TRIALS = 0.015, 5
 RANDOM = 3
 EXPLORERS = (
-    *("EAST", "EAST, run and step", "EAST without time", "mean difference", "principal", "advice pairs", "permuted"),
+    *("EAST", "EAST, run and step", "EAST without time", "mean difference", "principal", "advice pairs"),
     *("EAST, two Bernoulli arms", "in-context"),
+    *(f"permuted {seed}" for seed in range(2)),
     *(f"random {seed}" for seed in range(RANDOM)),
     *("temperature", "epsilon"),
 )
@@ -39,9 +40,9 @@ def maker(name: str, layer: int) -> tuple[Maker, float]:
     if name == "epsilon":
         return lambda x: EpsilonMix(agent(), min(x, 1.0)), 0.05
     if name == "in-context":
-        return lambda x: agent(Steering(vectors(name)[0], x)), 0.05
+        return lambda x: agent(Steering(vectors(name)[0], x, "all")), 0.05
     vector = _vector(name, layer)
-    return lambda x: agent(Steering(vector, strength_of(vector, x))), 0.1
+    return lambda x: agent(Steering(vector, vector.strength(x))), 0.1
 
 
 def _vector(name: str, layer: int) -> SteeringVector:
@@ -51,43 +52,68 @@ def _vector(name: str, layer: int) -> SteeringVector:
 
 
 def calibrated(name: str, task: str, layer: int) -> dict[str, Any]:
-    """The strength at which play has MORE nats of mean entropy than unsteered play: doubled until above, then halved.
-
-    Directions that lower the entropy are turned around. If none of the strengths is enough, the most that was reached.
-    """
+    """The strength at which play has MORE nats of mean entropy than unsteered play; see `found`."""
     make, first = maker(name, layer)
 
     def entropy(x: float) -> float:
         player = agent() if x == 0 else make(x)
         return float(np.nanmean(entropies(icrl.rollout(player, icrl.make(task), episodes=TRIED, seed=CALIBRATE))))
 
-    target = entropy(0) + MORE
-    both = name.startswith("random") or name in ("permuted", "advice pairs")
-    sign = -1.0 if both and entropy(-first) > entropy(first) else 1.0
-    tried, low, high = {0.0: target - MORE}, 0.0, sign * first
-    while (now := entropy(high)) < target:
-        tried[high] = now
-        low, high = high, 2 * high
-        if abs(high) > 32 * abs(first):
-            most = max(tried, key=lambda x: tried[x])
-            return {"strength": most, "entropy": tried[most], "target": target, "reached": False}
+    return found(entropy, first, both=any(name.startswith(kind) for kind in ("random", "permuted", "advice")))
+
+
+def found(entropy: Callable[[float], float], first: float, both: bool) -> dict[str, Any]:
+    """The strength of MORE nats above strength 0: doubled until above, then halved; the closest one tried.
+
+    Args:
+        entropy: Of play at a strength.
+        first: Where to begin.
+        both: Whether negative strengths are tried, too, as for directions that mean nothing.
+
+    Returns:
+        If no strength is enough, that of the highest entropy, and `reached` is false.
+    """
+    plain = entropy(0)
+    ends = [_end(entropy, sign * first, plain + MORE) for sign in ((1.0, -1.0) if both else (1.0,))]
+    tried = {0.0: plain} | {x: value for end in ends for x, value in end.items()}
+    if not (enough := [x for x, value in tried.items() if value >= plain + MORE]):
+        most = max(tried, key=lambda x: tried[x])
+        return {"strength": most, "entropy": tried[most], "target": plain + MORE, "reached": False}
+    high = min(enough, key=abs)
+    low = max((x for x in tried if x * high >= 0 and abs(x) < abs(high)), key=abs)
     for _ in range(TRIALS):
         middle = (low + high) / 2
-        now = entropy(middle)
-        if abs(now - target) < CLOSE:
+        tried[middle] = entropy(middle)
+        if abs(tried[middle] - plain - MORE) < CLOSE:
             break
-        low, high = (middle, high) if now < target else (low, middle)
-    return {"strength": middle, "entropy": now, "target": target, "reached": True}
+        low, high = (middle, high) if tried[middle] < plain + MORE else (low, middle)
+    closest = min(tried, key=lambda x: abs(tried[x] - plain - MORE))
+    return {"strength": closest, "entropy": tried[closest], "target": plain + MORE, "reached": True}
+
+
+def _end(entropy: Callable[[float], float], first: float, target: float) -> dict[float, float]:
+    """Strengths and their entropies, doubled until one is above the target, or far beyond what can be meant."""
+    tried = {first: entropy(first)}
+    while (last := list(tried)[-1]) and tried[last] < target and abs(last) < 16 * abs(first):
+        tried[2 * last] = entropy(2 * last)
+    return tried
+
+
+BESIDE: dict[str, Any] = {
+    "regret": metrics.final_regret,
+    "suffix failure": lambda runs: metrics.suffix_failure(runs).astype(float),
+    "switch rate": metrics.switch_rate,
+}
 
 
 def player(name: str, layer: int, strength: float, horizon: int) -> Any:
     """An explorer; some take EAST's strength."""
     east = vectors("EAST")[layer]
-    twice = 2 * strength_of(east, strength)
+    twice = 2 * east.strength(strength)
     if name == "hints, UCB":
         return agent(prompt=replace(RAW, hints=icrl.UCB(alpha=0.5)))
     if name == "EAST, minus":
-        return agent(Steering(east, -strength_of(east, strength)))
+        return agent(Steering(east, -east.strength(strength)))
     if name == "EAST, fading":
         return agent(Steering(east, agents.Fading(twice, horizon / 4)))
     if name == "EAST, unsure":
@@ -95,52 +121,65 @@ def player(name: str, layer: int, strength: float, horizon: int) -> Any:
     return maker(name, layer)[0](strength)
 
 
-def unsteered(task: str, horizon: int, episodes: int) -> dict[str, float]:
+def unsteered(task: str, horizon: int, episodes: int, seed: int) -> dict[str, float]:
     """The agent as it is."""
-    return described(_base(task, horizon, episodes))
+    return described(_base(task, horizon, episodes, seed))
 
 
-def _base(task: str, horizon: int, episodes: int) -> Episodes:
+def _base(task: str, horizon: int, episodes: int, seed: int) -> Episodes:
     """Its episodes; they are kept, as all others are compared with them."""
-    kept = KEPT / f"{task}-{horizon}-{episodes}.npz"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        _played(agent(), task, horizon, episodes).save(kept)
-    return Episodes.load(kept)
+    path = kept() / f"{task}-{horizon}-{episodes}-{seed}.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _played(agent(), task, horizon, episodes, seed).save(path)
+    return Episodes.load(path)
 
 
-def _played(player: Any, task: str, horizon: int, episodes: int) -> Episodes:
-    return icrl.rollout(player, icrl.make(task, horizon=horizon), episodes=episodes, seed=PLAY, batch=100)
+def _played(who: Any, task: str, horizon: int, episodes: int, seed: int) -> Episodes:
+    return icrl.rollout(who, icrl.make(task, horizon=horizon), episodes=episodes, seed=seed, batch=100)
 
 
-def compared(name: str, task: str, horizon: int, episodes: int, layer: int, strength: float) -> dict[str, Any]:
-    """The measures of an explorer, and the paired differences to the unsteered agent."""
-    runs = _played(player(name, layer, strength, horizon), task, horizon, episodes)
-    base, found = _base(task, horizon, episodes), dict[str, Any](described(runs))
-    measures = {"regret": metrics.final_regret, "suffix failure": lambda r: metrics.suffix_failure(r).astype(float)}
-    for what, measure in measures.items():
+def compared(name: str, task: str, horizon: int, episodes: int, seed: int, layer: int, x: float) -> dict[str, Any]:
+    """The measures of an explorer of strength x, and the paired differences to the unsteered agent."""
+    runs = _played(player(name, layer, x, horizon), task, horizon, episodes, seed)
+    base, found = _base(task, horizon, episodes, seed), dict[str, Any](described(runs))
+    for what, measure in BESIDE.items():
         found[f"{what} beside unsteered"] = vars(stats.paired_difference(runs, base, measure))
-    return found | {"strength": strength}
+    return found | {"strength": x}
 
 
-def selective(strengths: dict[str, float], layer: int, episodes: int) -> dict[str, Any]:
+def selective(task: str, strengths: dict[str, float], layer: int, episodes: int) -> dict[str, Any]:
     """Does the entropy rise where little is known? Rank correlations over all prompts of unsteered play.
 
     Of the change of each prompt's entropy with the entropy of the posterior of being best (uniform priors), and with
-    1 / n of the arm of the highest mean; and both without what temperature's own change explains (partial).
+    1 / n of the arm of the highest mean; and both without what temperature's own change, or the step, explains
+    (partial). Intervals are of a bootstrap over episodes.
     """
-    history = icrl.rollout(agent(), icrl.make(HARD), episodes=episodes, seed=PLAY)
-    known = _known(history)
-    there = np.isfinite(known["1/n of the favourite"])
+    history = icrl.rollout(agent(), icrl.make(task), episodes=episodes, seed=GRID)
+    known, steps = _known(history), np.tile(np.arange(history.horizon), (episodes, 1))
     before = on(history, agent())["entropy"]
     change = {n: on(history, maker(n, layer)[0](x))["entropy"] - before for n, x in strengths.items()}
-    warmer, rows = change["temperature"][there], dict[str, Any]()
+    rows: dict[str, Any] = {}
     for name, rise in change.items():
         rows[name] = {"rise": float(rise.mean())}
         for what, values in known.items():
-            rows[name][what] = correlation(rise[there], values[there])
-            rows[name][f"{what}, beyond temperature"] = beyond(rise[there], values[there], warmer)
+            given = {"beyond temperature": change["temperature"], "beyond the step": steps}
+            rows[name][what] = _interval(rise, values)
+            rows[name] |= {f"{what}, {told}": _interval(rise, values, third) for told, third in given.items()}
     return rows
+
+
+def _interval(rise: Any, values: Any, given: Any = None) -> list[float]:
+    """A correlation and its 95 % interval, from 200 draws of episodes [B, T]."""
+    rng, own = np.random.default_rng(0), np.arange(len(rise))
+
+    def once(rows: Any) -> float:
+        there = np.isfinite(values[rows])
+        pair = rise[rows][there], values[rows][there]
+        return correlation(*pair) if given is None else beyond(*pair, given[rows][there])
+
+    drawn = [once(rng.choice(own, len(own))) for _ in range(200)]
+    return [once(own), *(float(x) for x in np.nanquantile(drawn, (0.025, 0.975)))]
 
 
 def _known(history: Any) -> dict[str, Any]:

@@ -69,7 +69,7 @@ NAMES = (
     *("llm-turns", "llm-log", "llm-summary", "llm-window", "llm-hints", "llm-positive"),
     *("llm-retry", "llm-resample", "llm-distribution", "llm-thought", "llm-thought-kept", "llm-thought-shares"),
     *("llm-thought-log", "llm-budget", "llm-forfeit"),
-    *("llm-steered", "llm-steered-fading", "llm-steered-unsure", "llm-steered-closed"),
+    *("llm-steered-unsure", "llm-steered-closed"),
     *("try-all", "try-all-free", "epsilon-mix", "mixture", "mixture-free", "corral", "prior"),
     *("restarting-mixture", "mixture-restarting", "mixture-steered"),
 )

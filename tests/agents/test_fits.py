@@ -20,7 +20,7 @@ from icrl.agents import (
     time_direction,
     without,
 )
-from icrl.models.steering import Origin
+from icrl.models.steering import Origin, SteeringVector
 
 RUNS, LAYERS, WIDTH = 7, 3, 6
 
@@ -102,6 +102,13 @@ class TestEast:
         assert cosine(plain, time) < -0.99 and abs(cosine(residual, time)) < 0.01
         assert abs(residual.directions[0, 1]) > 20 * abs(residual.directions[0, 0])
 
+    def test_of_ragged_runs_it_is_the_residue_of_least_squares(self):
+        found = plays()
+        dummies = np.concatenate([found.run[:, None] == np.arange(RUNS), found.t[:, None] == np.arange(12)], axis=1)
+        fitted = dummies @ np.linalg.lstsq(dummies.astype(float), found.entropy, rcond=None)[0]
+        expected = (found.entropy - fitted) @ found.states[:, 1].astype(np.float64) / found.entropy.sum()
+        assert np.allclose(east(found, "run+time")[1].directions[0], expected, atol=1e-6)
+
     def test_global_centring_sees_differences_between_runs(self):
         found = plays(entropy=lambda run, t: 0.1 + run / 10)
         states = found.states.copy()
@@ -152,9 +159,9 @@ class TestRelatives:
         vector = in_context(pairs)
         flat = (pairs.more.astype(np.float64) - pairs.less).reshape(len(pairs.more), -1)
         rest = vector.directions.reshape(-1) - flat.mean(axis=0)
-        values, components = np.linalg.eigh(np.cov(flat.T))
-        assert np.linalg.norm(rest) == pytest.approx(1, abs=1e-5)
-        assert abs(rest @ components[:, values.argmax()]) == pytest.approx(1, abs=1e-5)
+        scores, _, components = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+        sign = np.sign(scores[np.abs(scores[:, 0]).argmax(), 0])  # as in the authors' code
+        assert np.allclose(rest, sign * components[0], atol=1e-5)
         assert vector.keeps_norm and vector.layers == (0, 1, 2)
 
 
@@ -168,7 +175,10 @@ class TestControls:
 
     def test_random_is_as_long_and_another_for_each_seed(self):
         a, b = random_like(self.vector, 1), random_like(self.vector, 2)
-        assert a.norm == pytest.approx(self.vector.norm, rel=1e-5) and abs(cosine(a, b)) < 1
+        assert a.norm == pytest.approx(self.vector.norm, rel=1e-5) and a.digest != b.digest
+        assert a.digest == random_like(self.vector, 1).digest
+        wide = SteeringVector(np.ones((1, 4000), np.float32), (0,))
+        assert abs(cosine(random_like(wide, 1), wide)) < 0.06  # 4 / sqrt(d)
 
     def test_permuted_entropies_stay_in_their_run(self):
         found = plays()
@@ -184,6 +194,13 @@ class TestControls:
         assert cosine(left, other) == pytest.approx(0, abs=1e-6) and 0 < left.norm < self.vector.norm
         with pytest.raises(ValueError, match="layers"):
             without(self.vector, east(plays())[0])
+
+    def test_a_direction_without_a_length_is_refused(self):
+        nowhere = SteeringVector(np.zeros((1, WIDTH), np.float32), (1,))
+        for change in (lambda: without(self.vector, nowhere), lambda: rescaled(nowhere, self.vector)):
+            with pytest.raises(ValueError, match="a direction of length 0, which points nowhere"):
+                change()
+        assert np.isnan(cosine(nowhere, self.vector))
 
     def test_rescaled_is_as_long(self):
         other = rescaled(self.vector, east(plays())[0])

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import entr
 
 from icrl import load_model
-from icrl.agents import EpsilonMix, LLMAgent, Steering, collect, fit_east, prompt_pairs, replay, rollout
+from icrl.agents import UCB, EpsilonMix, LLMAgent, Steering, collect, fit_east, prompt_pairs, replay, rollout
 from icrl.agents.asking import _questions
 from icrl.agents.histories import folded
 from icrl.agents.plays import _sampled
@@ -49,20 +49,18 @@ class TestCollect:
         assert found.model == "pocket" and found.revision == agent.model.revision and '"n_arms": 5' in found.task
         assert found.agent != collect(replace(agent, temperature=2.0), TASK, episodes=2).origin.agent
 
-    def test_batches_change_nothing(self, agent, monkeypatch):
-        whole = collect(agent, TASK, episodes=5)
-        monkeypatch.setattr("icrl.agents.plays.BATCH", 2)
-        parts = collect(agent, TASK, episodes=5)
+    def test_batches_change_nothing(self, agent):
+        whole, parts = (collect(agent, TASK, episodes=5, batch=batch) for batch in (5, 2))
         order = np.lexsort((parts.run, parts.t))
         assert np.allclose(whole.states, parts.states[order], atol=1e-4)
 
     def test_what_is_drawn_has_the_policy_s_entropy(self, agent):
-        """Of 400 draws: within 0.03 nats on average, each draw another one, the first one played."""
-        exact = collect(agent, TASK, episodes=4, seed=2)
-        drawn = collect(agent, TASK, episodes=4, seed=2, estimator="sampled", draws=400)
+        """Of 120 draws: within 0.05 nats on average, each draw another one, the first one played."""
+        exact = collect(agent, TASK, episodes=3, seed=2)
+        drawn = collect(agent, TASK, episodes=3, seed=2, estimator="sampled", draws=120)
         assert np.array_equal(exact.run, drawn.run) and np.allclose(exact.states, drawn.states, atol=1e-4)
-        assert abs(drawn.entropy.mean() - exact.entropy.mean()) < 0.03
-        assert np.abs(drawn.entropy - exact.entropy).max() < 0.15
+        assert abs(drawn.entropy.mean() - exact.entropy.mean()) < 0.05
+        assert np.abs(drawn.entropy - exact.entropy).max() < 0.25
 
     def test_thoughts_are_averaged_over(self, agent):
         thinking = replace(agent, prompt=Prompt(answer="thought", max_thought=24))
@@ -94,14 +92,18 @@ class TestCollect:
     def test_duels_and_other_models_are_refused(self, agent, fakes, tokenizer):
         with pytest.raises(ValueError, match="one choice among at least 2 arms is needed, got 5 arms and 2 per choice"):
             collect(agent, make("dueling", horizon=3), episodes=2)
+        with pytest.raises(ValueError, match="must be an LLMAgent, got UCB"):
+            collect(UCB(), TASK, episodes=2)
         with pytest.raises(ValueError, match="from transformers models only"):
             collect(LLMAgent(fakes.FakeModel(tokenizer)), TASK, episodes=2)
 
 
 def test_miller_and_madow_and_what_cannot_be_read():
     arms = np.array([[0, 0, 1, 1], [2, 2, 2, 2], [-1, -1, 1, -1], [0, 1, -1, -1]])
-    found = _sampled([Choice(column[:, None]) for column in arms.T])
+    found = _sampled([Choice(column[:, None]) for column in arms.T], made_up=False)
     assert np.allclose(found[[0, 1, 3]], [np.log(2) + 1 / 8, 0, np.log(2) + 1 / 4]) and np.isnan(found[2])
+    stood_in = [Choice(np.where(column < 0, 3, column)[:, None], failed=(column < 0).astype(int)) for column in arms.T]
+    assert np.allclose(_sampled(stood_in, made_up=True), found, equal_nan=True)
 
 
 def test_prompt_pairs_are_of_the_same_histories(agent):
@@ -110,7 +112,7 @@ def test_prompt_pairs_are_of_the_same_histories(agent):
     plays = collect(agent, TASK, episodes=3, seed=1)
     assert np.allclose(pairs.less, plays.states, atol=1e-4) and pairs.more.shape == pairs.less.shape
     assert np.abs(pairs.more - pairs.less).max() > 0.1
-    same = prompt_pairs(agent, TASK, less, less, episodes=2)
+    same = prompt_pairs(agent, TASK, less, less, episodes=3, batch=2)
     assert np.allclose(same.more, same.less, atol=1e-4)
 
 
@@ -140,6 +142,12 @@ class TestAgent:
             rollout(replace(agent, steering=Steering(narrow)), TASK, episodes=1)
         with pytest.raises(ValueError, match="layers 0 to 3, but the vector is for 9"):
             rollout(replace(agent, steering=Steering(replace(vector, layers=(9,)))), TASK, episodes=1)
+        with pytest.raises(
+            ValueError, match=r"must be a SteeringVector, got a tuple \(`fit_east` gives a vector for each"
+        ):
+            Steering((vector, vector))
+        with pytest.raises(ValueError, match=r"strength: must be a number, or such as Fading\(first=8.0\), got '4'"):
+            Steering(vector, "4")
         with pytest.raises(ValueError, match="positions: must be one of"):
             Steering(vector, positions="last")
         with pytest.raises(ValueError, match="strength: must be a finite number"):

@@ -34,7 +34,7 @@ def test_by_the_step():
 
 
 class TestUnsure:
-    strength = Unsure(scale=2.0, most=1.5, adviser=UCB(alpha=1.0))
+    strength = Unsure(scale=2.0, most=1.5, adviser=UCB(c=1.0))
 
     def test_most_while_nothing_is_known(self):
         assert (self.strength.at(*after(self.strength, [])) == 1.5).all()
@@ -44,8 +44,14 @@ class TestUnsure:
         arm = lambda k: Choice(np.full((2, 1), k))  # noqa: E731
         each = [(arm(0), 0), (arm(1), 1), (arm(2), 0)]
         found = [self.strength.at(*after(self.strength, each + [(arm(1), 1)] * n))[0] for n in (4, 8, 16)]
-        expected = [2 * UCB(alpha=1.0).advise(*_ucb(each + [(arm(1), 1)] * n))["bonus"][0, 1] for n in (4, 8, 16)]
+        expected = [2 * UCB(c=1.0).advise(*_ucb(each + [(arm(1), 1)] * n))["bonus"][0, 1] for n in (4, 8, 16)]
         assert found == pytest.approx(np.minimum(expected, 1.5)) and found[0] > found[1] > found[2] > 0
+
+    def test_it_is_strongest_while_least_is_known(self):
+        """By default 1 / sqrt(n) of the favourite, also after the first pull."""
+        pull, strength = Choice(np.ones((2, 1), np.int64)), Unsure(scale=2.0, most=9.0)
+        found = [strength.at(*after(strength, [(pull, 1)] * n))[0] for n in range(5)]
+        assert found == pytest.approx([9, 2, 2 / 2**0.5, 2 / 3**0.5, 1])
 
     def test_an_adviser_without_a_bonus_is_refused(self):
         strength = Unsure(scale=1.0, most=1.0, adviser=Uniform())
@@ -60,7 +66,7 @@ class TestUnsure:
 
 
 def _ucb(steps):
-    adviser = UCB(alpha=1.0)
+    adviser = UCB(c=1.0)
     state = adviser.start(PUBLIC, None, np.arange(2), 0)
     for t, (choice, reward) in enumerate(steps):
         state = adviser.update(state, view(t), choice, paid(reward))
@@ -72,16 +78,21 @@ class TestToEntropy:
 
     def test_up_after_too_little_and_down_after_too_much(self):
         sure, even = np.array([1.0, 0, 0]), np.full(3, 1 / 3)
-        choice = Choice(np.zeros((2, 1), np.int64), np.stack([sure, even])[:, None])
+        choice = Choice(np.zeros((2, 1), np.int64), np.stack([sure, even])[:, None], usage=np.ones((2, 4), np.int64))
         state, at = after(self.strength, [(choice, 1)])
         assert self.strength.at(state, at) == pytest.approx([-1 + 2 * 0.5, -1])
         state, at = after(self.strength, [(choice, 1)] * 9)
         assert self.strength.at(state, at) == pytest.approx([3, -1])
 
     def test_a_step_without_a_model_moves_nothing(self):
-        sure, unknown = Choice(np.zeros((2, 1), np.int64), np.eye(3)[[[0], [0]]]), Choice(np.zeros((2, 1), np.int64))
-        missing = Choice(unknown.arm, np.full((2, 1, 3), np.nan))
-        assert (self.strength.at(*after(self.strength, [(sure, 1), (unknown, 1), (missing, 1)])) == 0).all()
+        asked, none, arm = np.ones((2, 4), np.int64), np.full((2, 4), -1), np.zeros((2, 1), np.int64)
+        steps = [
+            Choice(arm, np.eye(3)[[[0], [0]]], usage=asked),
+            Choice(arm),
+            Choice(arm, np.full((2, 1, 3), np.nan), usage=asked),
+            Choice(arm, np.full((2, 1, 3), 1 / 3), usage=none),  # the first pulls of TryAll
+        ]
+        assert (self.strength.at(*after(self.strength, [(step, 1) for step in steps])) == 0).all()
 
     def test_it_needs_a_policy_and_a_target_that_can_be_met(self):
         with pytest.raises(ValueError, match="needs the policy of each step"):

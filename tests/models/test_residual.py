@@ -53,7 +53,8 @@ def turned(x, direction, strength):
     x, v = x.astype(np.float64), direction.astype(np.float64) / np.linalg.norm(direction.astype(np.float64))
     length = np.linalg.norm(x, axis=-1, keepdims=True)
     unit = x / length
-    new = unit + strength * (1 + np.maximum(0, -(unit @ v))[..., None]) * v
+    v = v * np.sign(strength)
+    new = unit + abs(strength) * (1 + np.maximum(0, -(unit @ v))[..., None]) * v
     return length * new / np.linalg.norm(new, axis=-1, keepdims=True)
 
 
@@ -454,7 +455,8 @@ class TestMoved:
         new = length
         if v.any() and length > 1e-3 and np.linalg.norm(v) > 1e-3:
             unit, along = x / length, v / np.linalg.norm(v.astype(np.float64))
-            new = np.linalg.norm(unit + strength * (1 + max(0.0, -float(unit @ along))) * along)
+            along = along * np.sign(strength)
+            new = np.linalg.norm(unit + abs(strength) * (1 + max(0.0, -float(unit @ along))) * along)
             if new > 1e-2:  # else what is left of both is rounding
                 assert got == pytest.approx(turned(x[None], v, strength)[0], rel=1e-3, abs=1e-4 * max(1.0, length))
                 assert np.linalg.norm(got) == pytest.approx(length, rel=1e-5)
@@ -469,6 +471,8 @@ class TestMoved:
         x, v = torch.tensor([[[-1.0, 0.0]], [[1.0, 0.0]]]), torch.tensor([[[5.0, 0.0]]])
         new = moved(x, v, torch.full((2, 1, 1), 0.75), torch.ones(2, 1, 1, dtype=torch.bool))
         assert new.tolist() == [[[1.0, 0.0]], [[1.0, 0.0]]]  # -1 + 0.75 * 2 = 0.5 > 0
+        minus = moved(x, v, torch.full((2, 1, 1), -0.75), torch.ones(2, 1, 1, dtype=torch.bool))
+        assert minus.tolist() == [[[-1.0, 0.0]], [[-1.0, 0.0]]]  # as of the contrary vector
 
     def test_types_are_kept_and_sums_are_in_float32(self):
         """Of bfloat16, 258 follows 256; the vector as such would be rounded to 1, and the sum to 256."""
@@ -477,7 +481,7 @@ class TestMoved:
         assert new.dtype == torch.bfloat16 and new.item() == 258
         x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, WIDTH))).bfloat16()
         of = (
-            torch.from_numpy(VECTORS[0].directions)[None],
+            torch.tensor(VECTORS[0].directions)[None],
             torch.full((1, 1, 1), 0.7),
             torch.tensor([[[True]], [[False]]]),
         )

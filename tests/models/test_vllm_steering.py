@@ -144,7 +144,7 @@ class Server:
     def __init__(self, folder, monkeypatch, faults=()):
         monkeypatch.setenv(VARIABLE, str(folder))
         self.faults, self.loaded, self.got, self.sent = faults, [], [], []
-        self.app = vllm_middleware.Steering(self.inner)
+        self.app = vllm_middleware.SteeringMiddleware(self.inner)
 
     async def collective_rpc(self, method, args):
         self.loaded = (method, *args)
