@@ -60,6 +60,8 @@ class LLMAgent:
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature: must be a number of at least 0, got {self.temperature}")
+        if not isinstance(self.steering, Steering | None):
+            raise ValueError(f"steering: must be a Steering(vector, strength), got {self.steering!r}")
 
     def __repr__(self) -> str:
         steered = "" if self.steering is None else f", steering={self.steering}"

@@ -126,7 +126,8 @@ def prompt_pairs(
         seed: Of the luck.
         batch: Episodes that play at once.
     """
-    _check(agent, task, "policy")
+    for prompt in (agent.prompt, more, less):
+        _check(replace(agent, prompt=prompt), task, "policy")
     runs = rollout(agent, task, episodes=episodes, seed=seed, batch=batch)
     both = [_again(replace(agent, prompt=prompt, steering=None), runs, batch) for prompt in (more, less)]
     return Pairs(both[0], both[1], _origin(agent, task, seed, "policy", 1))

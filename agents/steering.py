@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, get_args
 
 from icrl.agents.strength import AnyStrength, Constant
 from icrl.envs.types import Public, View
 from icrl.models.base import Model, Tokens
-from icrl.models.steering import Positions, Steer, SteeringVector, start_of
+from icrl.models.steering import MOST, Positions, Steer, SteeringVector, start_of
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,23 @@ class Steering:
         if not isinstance(self.vector, SteeringVector):
             got = f"{type(self.vector).__name__} (`fit_east` gives a vector for each layer: take one)"
             raise ValueError(f"steering: vector: must be a SteeringVector, got a {got}")
-        if isinstance(self.strength, str | bool | None):
+        number = isinstance(self.strength, Real) and not isinstance(self.strength, bool)
+        if not number and (isinstance(self.strength, type) or not callable(getattr(self.strength, "at", None))):
             raise ValueError(
                 f"steering: strength: must be a number, or such as Fading(first=8.0), got {self.strength!r}"
             )
+        if number and not abs(self.strength) <= MOST:  # type: ignore[arg-type]
+            raise ValueError(f"steering: strength: must be a finite number up to {MOST:g}, got {self.strength}")
         if self.positions not in get_args(Positions):
             raise ValueError(f"steering: positions: must be one of {get_args(Positions)}, got {self.positions!r}")
-        if isinstance(self.strength, int | float) and not math.isfinite(self.strength):
-            raise ValueError(f"steering: strength: must be a finite number, got {self.strength}")
 
     @cached_property
     def policy(self) -> AnyStrength:
         """The strength as a policy, also where it is a number."""
-        return Constant(self.strength) if isinstance(self.strength, int | float) else self.strength
+        if isinstance(self.strength, Real):
+            return Constant(float(self.strength))
+        assert not isinstance(self.strength, float)
+        return self.strength
 
     def check(self, model: Model, public: Public, exact: bool) -> None:
         """Raises ValueError unless the model can be steered, and the strength found, in such a task."""

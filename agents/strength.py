@@ -17,11 +17,12 @@ from icrl.agents.classical import dealt
 from icrl.agents.hybrid import CONFIG
 from icrl.agents.ucb import UCB
 from icrl.envs.types import Bools, Choice, Floats, Ints, Names, Outcome, Public, View
+from icrl.models.steering import MOST
 from icrl.prompts.adviser import AnyAdviser
 
 S = TypeVar("S")
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-MOST, le=MOST)]
+Above = Annotated[float, Field(gt=0, le=MOST)]
 
 
 class Strength(Protocol[S]):
@@ -74,7 +75,7 @@ class Constant(_ByTime):
 
 @dataclass(frozen=True, config=CONFIG)
 class Fading(_ByTime):
-    """From `first` at step 0 towards `last`; half of the way is gone after each `half_life` steps."""
+    """From `first` at step 0 towards `last`; half of the way is gone after each `half_life` steps of the episode."""
 
     first: Number
     half_life: Above = 10.0
@@ -87,19 +88,24 @@ class Fading(_ByTime):
 
 @dataclass(frozen=True, config=CONFIG)
 class Unsure:
-    """`scale` times an adviser's bonus for its favourite, the arm of the highest value; at most `most`.
+    """`scale` times an adviser's bonus for its favourite, the arm of the highest value; from 0 to `most`.
 
     The bonus is in units of reward: of `UCB(c=1.0)`, 1 / sqrt(n). Where nothing was tried, or the favourite has no
     bonus yet, the strength is `most`.
     """
 
-    scale: Number
+    scale: Above
     most: Above
     adviser: Annotated[Any, SkipValidation] = field(default_factory=lambda: UCB(c=1.0))
 
     def check(self, public: Public, exact: bool) -> None:
-        """Raises ValueError unless the adviser can play such a task."""
-        self.adviser.check(public)
+        """Raises ValueError unless the adviser is one, and can play such a task."""
+        if isinstance(self.adviser, type) or not callable(getattr(self.adviser, "advise", None)):
+            raise ValueError(f"strength.adviser: must be an algorithm such as UCB(), got {self.adviser!r}")
+        try:
+            self.adviser.check(public)
+        except ValueError as error:
+            raise ValueError(f"strength.adviser: {str(error).removeprefix('agent: ')}") from error
 
     def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> tuple[Any, int]:
         """The adviser's state, and the seed of its draws."""
@@ -111,11 +117,11 @@ class Unsure:
         inside, seed = state
         told = self.adviser.advise(dealt(self.adviser, inside, view, seed, 0), view)
         if "bonus" not in told:
-            raise ValueError(f"strength: {type(self.adviser).__name__} tells no bonus; UCB and LinUCB do")
+            raise ValueError(f"strength.adviser: {type(self.adviser).__name__} tells no bonus; such as UCB does")
         value = np.where(view.legal & ~np.isnan(told["value"]), told["value"], -np.inf)
         bonus = np.take_along_axis(told["bonus"], value.argmax(axis=1)[:, None], axis=1)[:, 0]
         known = np.isfinite(value).any(axis=1) & np.isfinite(bonus)
-        return np.where(known, np.clip(self.scale * np.nan_to_num(bonus), -self.most, self.most), self.most)
+        return np.where(known, np.clip(self.scale * np.nan_to_num(bonus), 0.0, self.most), self.most)
 
     def update(self, state: tuple[Any, int], view: View, choice: Choice, outcome: Outcome) -> tuple[Any, int]:
         """The adviser sees what was played."""
@@ -141,7 +147,9 @@ class ToEntropy:
     least: Number = 0.0
 
     def check(self, public: Public, exact: bool) -> None:
-        """Raises ValueError if no policy has as much entropy, or none is known."""
+        """Raises ValueError if no policy has as much entropy, or none is known, or nothing lies within the bounds."""
+        if self.least > self.most:
+            raise ValueError(f"strength: least: must be at most {self.most}, which is most, got {self.least}")
         if not exact:
             raise ValueError("strength: ToEntropy needs the policy of each step; use answer='direct'")
         if self.target > (most := float(np.log(public.n_arms))):

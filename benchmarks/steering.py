@@ -74,7 +74,7 @@ def main(episodes: Annotated[int, typer.Option(help="Of each player; with fewer 
         {f"play, {task}, {n}": play(n, task, 100, episodes, PLAY) for task in TASKS for n in PLAYERS[task]} | asked
     )
     three = sorted(PLAYERS[HARD], key=lambda n: study.found[f"play, {HARD}, {n}"]["regret"])[:3]
-    fewer = episodes * 2 // 5
+    fewer = episodes * 3 // 10
     study.fill({"long, unsteered": (matched.unsteered, HARD, LONG, fewer, LATER)})
     study.fill({f"long, {n}": play(n, HARD, LONG, fewer, LATER) for n in three})
     if study.writes:

@@ -11,9 +11,9 @@ from icrl.agents import Fading, Steering, ToEntropy, Unsure
 from icrl.agents.strength import AnyStrength
 from icrl.envs.spec import Spec, check_keys, nearest, sentence
 from icrl.experiments import players
-from icrl.models.steering import Positions, SteeringVector
+from icrl.models.steering import MOST, Positions, SteeringVector
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-MOST, le=MOST)]
 STRENGTHS: dict[str, Any] = {kind.__name__: kind for kind in (Fading, Unsure, ToEntropy)}
 """Strengths that are no number, by the `type` that a file gives them."""
 
@@ -38,7 +38,7 @@ class Steered(Spec):
     def _strength_is_known(cls, given: Any) -> Any:
         if isinstance(given, dict):
             return _strength(given)
-        if not isinstance(given, int | float | Fading | Unsure | ToEntropy):
+        if isinstance(given, bool) or not isinstance(given, int | float | Fading | Unsure | ToEntropy):
             raise ValueError(f"strength: give a number or a type (type: Fading, first: 8), got {given!r}")
         return given
 
@@ -66,7 +66,7 @@ def _strength(fields: dict[str, Any]) -> AnyStrength:
         ValueError: There is no such type, or one of its fields is not right.
     """
     kind, rest = fields.get("type"), {key: value for key, value in fields.items() if key != "type"}
-    if kind not in STRENGTHS:
+    if not isinstance(kind, str) or kind not in STRENGTHS:
         known = ", ".join(STRENGTHS)
         raise ValueError(f"strength: unknown type {kind!r}{nearest(str(kind), STRENGTHS)} Known: {known}; or a number")
     check_keys(rest, STRENGTHS[kind].__dataclass_fields__, "strength")

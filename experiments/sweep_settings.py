@@ -47,9 +47,9 @@ def baselines(plan: SteeringPlan) -> list[Setting]:
     agent, tried = plan.agent, plan.sweep
     found = [Setting(UNSTEERED, {UNSTEERED: agent})]
     for t in tried.temperatures:
-        found.append(Setting("temperature", {f"temperature {t:g}": agent | {"temperature": t}}, t))
+        found.append(Setting("temperature", {f"temperature {t}": agent | {"temperature": t}}, t))
     for e in tried.epsilons:
-        found.append(Setting("epsilon", {f"epsilon {e:g}": {"type": "EpsilonMix", "agent": agent, "epsilon": e}}, e))
+        found.append(Setting("epsilon", {f"epsilon {e}": {"type": "EpsilonMix", "agent": agent, "epsilon": e}}, e))
     if tried.hints and _advised(plan):
         found.append(Setting("hints", {"hints": agent | {"prompt": _hinted(plan)}}))
     return found
@@ -98,7 +98,7 @@ def _setting(
     numbers = [f"-{seed}" for seed in range(1, plan.sweep.controls + 1)] if kind in vectors.CONTROLS else [""]
     where = "" if layer is None else f" layer {layer}"
     own = plan.fit.method if kind == MINUS else kind
-    files = {f"{kind}{n}{where} at {level:g}": vectors.place(out, f"{own}{n}", layer) for n in numbers}
+    files = {f"{kind}{n}{where} at {level}": vectors.place(out, f"{own}{n}", layer) for n in numbers}
     agents = {name: plan.agent | {"steering": _steering(plan, path, strength)} for name, path in files.items()}
     return Setting(kind, agents, level, layer, strength, vector.relative(strength))
 

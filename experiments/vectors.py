@@ -26,7 +26,7 @@ from icrl.experiments.sweep_plan import Fit, SteeringPlan
 from icrl.models.controlvector import from_gguf
 from icrl.models.steering import SteeringVector
 
-PLAN = "plan.json"
+PLAN, LAYERS = "plan.json", "layers"
 TIME = "time"
 CONTROLS = ("shuffled", "random", "permuted")
 """Kinds of vectors that mean nothing; their files have a number behind this."""
@@ -40,13 +40,19 @@ def place(out: Path, kind: str, layer: int | None) -> Path:
 
 
 def load(plan: SteeringPlan, out: Path, kind: str | None = None) -> list[SteeringVector]:
-    """The vectors of a folder, the first layer first; `kind`: None for those that the plan fits."""
-    kind, found = kind or plan.fit.method, list[SteeringVector]()
-    if plan.fit.method == "in-context":
-        return [SteeringVector.load(path)] if (path := place(out, kind, None)).is_file() else []
-    while (path := place(out, kind, len(found))).is_file():
-        found.append(SteeringVector.load(path))
-    return found
+    """The vectors of a folder, the first layer first.
+
+    Args:
+        plan: Whose they are; they were fitted.
+        out: The folder.
+        kind: None for those that the plan fits.
+
+    Raises:
+        ValueError: One is missing.
+    """
+    whole = plan.fit.method == "in-context"
+    layers = [None] if whole else list(range(_known(out / PLAN)[LAYERS]))
+    return [read(place(out, kind or plan.fit.method, layer)) for layer in layers]
 
 
 def is_fitted(plan: SteeringPlan, out: Path) -> bool:
@@ -66,7 +72,7 @@ def is_of(file: Path, wanted: Mapping[str, Any]) -> bool:
     """
     if not file.is_file():
         return False
-    known = json.loads(file.read_text(encoding="utf-8"))
+    known = _known(file)
     for key in wanted:
         if known.get(key) != wanted[key]:
             raise ValueError(
@@ -74,6 +80,16 @@ def is_of(file: Path, wanted: Mapping[str, Any]) -> bool:
                 "give another folder, or the plan that began there"
             )
     return True
+
+
+def _known(file: Path) -> dict[str, Any]:
+    try:
+        found: Any = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"out: {file} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"out: {file} holds no plan")
+    return found
 
 
 def fit(plan: SteeringPlan, out: Path, begin: Begin) -> None:
@@ -84,6 +100,10 @@ def fit(plan: SteeringPlan, out: Path, begin: Begin) -> None:
     """
     if is_fitted(plan, out):
         return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"out: {out} cannot be made: {error}") from error
     agent, task = plan.fitting()
     agent.check(task.public)
     watch = begin("fit", plan.fit.episodes * (task.public.horizon or 0))
@@ -98,13 +118,15 @@ def fit(plan: SteeringPlan, out: Path, begin: Begin) -> None:
     for kind, vectors in made.items():
         for vector in vectors:
             vector.save(place(out, kind, None if plan.fit.method == "in-context" else vector.layer))
-    keep(out / PLAN, plan.fitted_on)  # last: now all of it is there
+    keep(out / PLAN, {**plan.fitted_on, LAYERS: len(own)})  # last: now all of it is there
 
 
 def keep(file: Path, wanted: Mapping[str, Any]) -> None:
     """Writes what `is_of` reads."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+    whole = file.with_suffix(".new")
+    whole.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+    whole.replace(file)
 
 
 def fitted(how: Fit, plays: Plays) -> Sequence[SteeringVector]:
@@ -144,4 +166,6 @@ def along_time(plan: SteeringPlan, out: Path) -> list[float]:
 
     EAST's confound: entropy falls with the step, and activations move with it. None of a vector for all layers.
     """
-    return [cosine(own, time) for own, time in zip(load(plan, out), load(plan, out, TIME), strict=False)]
+    if plan.fit.method == "in-context":
+        return []
+    return [cosine(own, time) for own, time in zip(load(plan, out), load(plan, out, TIME), strict=True)]

@@ -57,7 +57,7 @@ def fit(plan: _Plan, out: _Out) -> None:
     """
     from icrl.experiments.sweep_plan import SteeringPlan
 
-    given = SteeringPlan.load(plan)
+    given, out = SteeringPlan.load(plan), out.expanduser()
     with _bars() as begin:
         _fit(given, out, begin)
     console.print(f"Next: icrl steer sweep {escape(str(plan))} --out {escape(str(out))}", soft_wrap=True)
@@ -80,7 +80,7 @@ def sweep(plan: _Plan, out: _Out) -> None:
     from icrl.experiments.sweep import sweep as sweep_all
     from icrl.experiments.sweep_plan import SteeringPlan
 
-    given = SteeringPlan.load(plan)
+    given, out = SteeringPlan.load(plan), out.expanduser()
     with _bars() as begin:
         _fit(given, out, begin)
         found = sweep_all(given, out, begin)

@@ -27,7 +27,7 @@ def vectors(own: Sequence[SteeringVector], times: Sequence[float]) -> Table:
         own: A vector for each layer, or one for all.
         times: Their cosines with the direction of time, as far as there is one.
     """
-    table = Table(title=f"{own[0].origin.method}, {own[0].origin.runs} episodes", box=SIMPLE_HEAD)
+    table = Table(title=escape(f"{own[0].origin.method}, {own[0].origin.runs} episodes"), box=SIMPLE_HEAD)
     for head in ("layer", "norm", "residual", "unit", "mean entropy", "prompts", "time"):
         table.add_column(head, justify="right")
     for vector, time in zip_longest(own, times):

@@ -11,15 +11,21 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 Directions = NDArray[np.float32]
 Positions = Literal["east", "generated", "all"]
 METADATA = "icrl"
+MOST = 1e30
+"""The highest strength: numbers that float32 still holds when they are multiplied."""
+Text = Annotated[str, AfterValidator(lambda text: "".join(c if c.isprintable() else "?" for c in text))]
+"""Files are anyone's: what would steer a terminal is not shown."""
+Count = Annotated[int, Field(ge=0, strict=True)]
+Length = Annotated[float, Field(ge=0)]
 
 
 class Origin(BaseModel):
@@ -40,26 +46,24 @@ class Origin(BaseModel):
         estimator: How that was found.
         norm: Length of the vector.
         residual: Mean length of the residual stream at that layer; 0: unknown.
-        note: Anything else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    method: str = "unknown"
-    model: str = ""
-    revision: str = ""
-    dtype: str = ""
-    task: str = ""
-    agent: str = ""
-    seed: int = 0
-    runs: int = 0
-    prompts: int = 0
-    dropped: int = 0
-    entropy: float = 0.0
-    estimator: str = ""
-    norm: float = 0.0
-    residual: float = 0.0
-    note: str = ""
+    method: Text = "unknown"
+    model: Text = ""
+    revision: Text = ""
+    dtype: Text = ""
+    task: Text = ""
+    agent: Text = ""
+    seed: Count = 0
+    runs: Count = 0
+    prompts: Count = 0
+    dropped: Count = 0
+    entropy: Length = 0.0
+    estimator: Text = ""
+    norm: Length = 0.0
+    residual: Length = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,13 +173,21 @@ class SteeringVector:
         return replace(self, origin=self.origin.model_copy(update={"revision": ""}))
 
     def save(self, path: str | Path) -> Path:
-        """Writes a safetensors file; the origin is in its metadata."""
+        """Writes a safetensors file; the origin is in its metadata.
+
+        Raises:
+            ValueError: It cannot be written.
+        """
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         told = {"layers": list(self.layers), "keeps_norm": self.keeps_norm, "origin": self.origin.model_dump()}
         path = _safe(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"directions": self.directions}, path, {METADATA: _File(**told).model_dump_json()})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"directions": self.directions}, path, {METADATA: _File(**told).model_dump_json()})
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"steering: {path} cannot be written: {error}") from error
         return path
 
     @classmethod
@@ -190,9 +202,15 @@ class SteeringVector:
         path = _safe(path)
         try:
             with safe_open(path, "numpy") as file:
-                told = _File.model_validate_json((file.metadata() or {})[METADATA])
+                told = _File.model_validate_json((file.metadata() or {}).get(METADATA, ""))
+                if (kind := file.get_slice("directions").get_dtype()) not in ("F32", "F64", "F16"):
+                    raise ValueError(f"directions: must be F32, got {kind}")
                 return cls(file.get_tensor("directions"), told.layers, told.keeps_norm, told.origin)
-        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "its metadata"
+            raise ValueError(f"steering: {path} holds no steering vector: {where}: {first['msg']}") from error
+        except (OSError, TypeError, ValueError, SafetensorError) as error:
             raise ValueError(f"steering: {path} holds no steering vector: {error}") from error
 
 
@@ -201,8 +219,8 @@ class _File(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    layers: tuple[int, ...]
-    keeps_norm: bool
+    layers: Annotated[tuple[Annotated[int, Field(ge=0, lt=1 << 20, strict=True)], ...], Field(min_length=1)]
+    keeps_norm: Annotated[bool, Field(strict=True)]
     origin: Origin
 
 

@@ -6,7 +6,6 @@ prompt's end on: 1 is `east` and what holds if the key is missing, 0 is `generat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icrl.models.steering import Steer
+from icrl.models.steering import MOST, Steer
 
 PREFIX = "icrl_"
 NAME, STRENGTH, BACK = (f"{PREFIX}{word}" for word in ("steering", "strength", "back"))
@@ -49,9 +48,9 @@ def asked(extra: Mapping[str, Any] | None, length: int) -> Asked | None:
     if not extra or NAME not in extra:
         return None
     digest, strength, back = str(extra[NAME]), extra.get(STRENGTH), extra.get(BACK, EAST)
-    if not isinstance(strength, int | float) or not isinstance(back, int):
+    if not isinstance(strength, int | float) or not isinstance(back, int) or not 0 < abs(strength) <= MOST:
         return None
-    return Asked(digest, float(strength), max(0, length - back)) if strength and math.isfinite(strength) else None
+    return Asked(digest, float(strength), max(0, length - back))
 
 
 def rows(spans: Iterable[tuple[int, int, int | None]]) -> list[NDArray[np.int64]]:

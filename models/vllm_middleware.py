@@ -8,14 +8,13 @@ server without this middleware has no such addresses, so they cannot be answered
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from icrl.models.steering import SteeringVector
-from icrl.models.vllm_keys import BACK, NAME, PREFIX, STRENGTH, VARIABLE
+from icrl.models.steering import MOST, SteeringVector
+from icrl.models.vllm_keys import ALL, BACK, NAME, PREFIX, STRENGTH, VARIABLE
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -122,8 +121,8 @@ class SteeringMiddleware:
             ValueError: A key is not known, or has no value that could be meant.
         """
         try:
-            asked = json.loads(body) if must or PREFIX.encode() in body else None
-        except ValueError:  # a form, or what vLLM refuses itself
+            asked = json.loads(body)
+        except (ValueError, RecursionError):  # a form, or what vLLM refuses itself
             asked = None
         asked = asked if isinstance(asked, dict) else {}
         extra: Any = asked.get(XARGS)
@@ -143,10 +142,10 @@ class SteeringMiddleware:
         name, strength, back = own.get(NAME), own.get(STRENGTH), own.get(BACK, 1)
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"{XARGS}.{NAME}: must be one of {', '.join(self.vectors)}, or a digest, got {name!r}")
-        if not isinstance(strength, int | float) or isinstance(strength, bool) or not math.isfinite(strength):
-            raise ValueError(f"{XARGS}.{STRENGTH}: must be a finite number, got {strength!r}")
-        if not isinstance(back, int) or isinstance(back, bool):
-            raise ValueError(f"{XARGS}.{BACK}: must be a whole number, got {back!r}")
+        if not isinstance(strength, int | float) or isinstance(strength, bool) or not abs(strength) <= MOST:
+            raise ValueError(f"{XARGS}.{STRENGTH}: must be a finite number up to {MOST:g}, got {str(strength)[:40]!r}")
+        if not isinstance(back, int) or isinstance(back, bool) or not 0 <= back <= ALL:
+            raise ValueError(f"{XARGS}.{BACK}: must be a whole number from 0 on, got {str(back)[:40]!r}")
         return known[name]
 
 
