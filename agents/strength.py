@@ -21,8 +21,8 @@ from icrl.models.steering import MOST
 from icrl.prompts.adviser import AnyAdviser
 
 S = TypeVar("S")
-Number = Annotated[float, Field(ge=-MOST, le=MOST)]
-Above = Annotated[float, Field(gt=0, le=MOST)]
+Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
+Above = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
 
 
 class Strength(Protocol[S]):

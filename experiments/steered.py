@@ -13,7 +13,7 @@ from icrl.envs.spec import Spec, check_keys, nearest, sentence
 from icrl.experiments import players
 from icrl.models.steering import MOST, Positions, SteeringVector
 
-Number = Annotated[float, Field(ge=-MOST, le=MOST)]
+Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
 STRENGTHS: dict[str, Any] = {kind.__name__: kind for kind in (Fading, Unsure, ToEntropy)}
 """Strengths that are no number, by the `type` that a file gives them."""
 

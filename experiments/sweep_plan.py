@@ -18,7 +18,7 @@ from icrl.models.steering import MOST
 
 Method = Literal["east", "mean-difference", "principal", "in-context"]
 Count = Annotated[int, Field(ge=1)]
-Above = Annotated[float, Field(gt=0, le=MOST)]
+Above = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
 RELATIVE = (0.05, 0.1, 0.2, 0.4, 0.8)
 SHARES = (0.25, 0.375, 0.5, 0.625, 0.75)
 SHALLOW = 8

@@ -143,9 +143,9 @@ class SteeringMiddleware:
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"{XARGS}.{NAME}: must be one of {', '.join(self.vectors)}, or a digest, got {name!r}")
         if not isinstance(strength, int | float) or isinstance(strength, bool) or not abs(strength) <= MOST:
-            raise ValueError(f"{XARGS}.{STRENGTH}: must be a finite number up to {MOST:g}, got {str(strength)[:40]!r}")
+            raise ValueError(f"{XARGS}.{STRENGTH}: must be a finite number, got {strength!r:.40}")
         if not isinstance(back, int) or isinstance(back, bool) or not 0 <= back <= ALL:
-            raise ValueError(f"{XARGS}.{BACK}: must be a whole number from 0 on, got {str(back)[:40]!r}")
+            raise ValueError(f"{XARGS}.{BACK}: must be a whole number, got {back!r:.40}")
         return known[name]
 
 

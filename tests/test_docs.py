@@ -79,6 +79,16 @@ def test_the_page_on_serving_can_be_read():
     assert "@" not in page
 
 
+def test_the_page_on_steering_runs(tmp_path, monkeypatch):
+    """Its code, with fewer and shorter episodes."""
+    page = (ROOT / "docs" / "steering.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    monkeypatch.chdir(tmp_path)
+    short = block.replace('"bernoulli-hard"', '"bernoulli-hard", horizon=4').replace("=65", "=4").replace("=64", "=4")
+    exec(short, names := {})  # our own page
+    assert (tmp_path / "east.safetensors").is_file() and names["runs"].arms.shape == (4, 4)
+
+
 def test_the_page_on_prompts_runs():
     """Its code as it stands, its experiment files as far as they can be checked without weights."""
     import yaml

@@ -99,3 +99,25 @@ class TestToEntropy:
             self.strength.check(PUBLIC, exact=False)
         with pytest.raises(ValueError, match=r"3 arms have at most 1\.099 nats, got 1\.5"):
             ToEntropy(target=1.5, rate=1.0, most=1.0).check(PUBLIC, exact=True)
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (lambda: Unsure(scale=-2.0, most=6.0), "scale"),
+        (lambda: Fading(first=1e39), "first"),
+        (
+            lambda: ToEntropy(target=0.5, rate=1.0, most=1.0, least=2.0).check(PUBLIC, True),
+            "least: must be at most 1.0",
+        ),
+        (lambda: Unsure(scale=1.0, most=1.0, adviser=UCB).check(PUBLIC, True), "adviser: must be an algorithm such as"),
+        (lambda: Unsure(scale=1.0, most=1.0, adviser="UCB").check(PUBLIC, True), "must be an algorithm .* got 'UCB'"),
+        (
+            lambda: Unsure(scale=1.0, most=1.0).check(Public("dueling", 3, 20, "bernoulli", slots=2), True),
+            "strength.adviser: UCB cannot play this task",
+        ),
+    ],
+)
+def test_bad_input(build, says):
+    with pytest.raises(ValueError, match=says):
+        build()

@@ -246,6 +246,7 @@ def test_strengths_as_they_are(tmp_path):
     SteeringVector(np.ones((1, 4)), (0,), origin=Origin(norm=2.0, residual=8.0)).save(
         tmp_path / "vectors/east-layer0.safetensors"
     )
+    vectors.keep(tmp_path / vectors.PLAN, {vectors.LAYERS: 1})
     (setting,) = settings.grid(given, tmp_path)
     assert (setting.strength, setting.relative) == (3.0, 0.75)
 

@@ -19,11 +19,11 @@ from icrl.models.steering import Origin, Steer, SteeringVector, start_of
 ORIGIN = Origin(
     method="east", model="tiny", revision="abc", dtype="float32", task="duel", seed=7, norm=2.5, residual=4.0
 )
-numbers = st.floats(allow_nan=False, allow_infinity=False)
+numbers = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 origins = st.builds(
     Origin,
-    **dict.fromkeys(("method", "model", "revision", "task", "note"), st.text()),
-    seed=st.integers(),
+    **dict.fromkeys(("method", "model", "revision", "task", "estimator"), st.text()),
+    seed=st.integers(0),
     norm=numbers,
 )
 
@@ -352,3 +352,41 @@ class TestSteer:
     @pytest.mark.parametrize(("positions", "first"), [("east", 8), ("generated", 9), ("all", 0)])
     def test_the_first_steered_token(self, positions, first):
         assert start_of(positions, 9) == first
+
+
+class TestForeignFiles:
+    """Metadata is anyone's."""
+
+    def test_what_would_steer_a_terminal_is_not_kept(self):
+        assert Origin(method="\x1b]0;pwn\x07 east\u202e").method == "?]0;pwn? east?"
+
+    @pytest.mark.parametrize("told", [{"residual": -3.0}, {"runs": -5}, {"runs": True}, {"note": "x"}])
+    def test_numbers_out_of_range_are_refused(self, told):
+        with pytest.raises(ValueError, match=next(iter(told))):
+            Origin(**told)
+
+    @pytest.mark.parametrize(
+        ("metadata", "says"),
+        [
+            (None, "its metadata: Invalid JSON"),
+            ({"icrl": "{"}, "its metadata: Invalid JSON"),
+            (
+                {"icrl": '{"layers": [true], "keeps_norm": false, "origin": {}}'},
+                "layers.0: Input should be a valid int",
+            ),
+            (
+                {"icrl": '{"layers": [0], "keeps_norm": "yes", "origin": {}}'},
+                "keeps_norm: Input should be a valid bool",
+            ),
+        ],
+    )
+    def test_one_sentence_says_what_is_wrong(self, tmp_path, metadata, says):
+        save_file({"directions": np.ones((1, 4), np.float32)}, tmp_path / "v.safetensors", metadata)
+        with pytest.raises(ValueError, match=f"v.safetensors holds no steering vector: {says}") as caught:
+            SteeringVector.load(tmp_path / "v.safetensors")
+        assert "\n" not in str(caught.value)
+
+    def test_what_cannot_be_written(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(ValueError, match="cannot be written"):
+            SteeringVector(np.ones((1, 4), np.float32), (0,)).save(tmp_path / "file" / "v.safetensors")

@@ -221,6 +221,16 @@ class TestMiddleware:
         for body in (b'{"prompt": "what is  icrl_?"}', b"--form icrl_steering", b"", b"[1]", b'{"vllm_xargs": 3}'):
             assert server.post(body) == ("/v1/completions", body)
 
+    def test_keys_may_be_spelt_as_json_allows(self, folder, monkeypatch):
+        server = Server(folder, monkeypatch)
+        server.start()
+        body = b'{"vllm_xargs": {"\\u0069crl_steering": "clam", "\\u0069crl_strength": 4}}'
+        assert "must be one of calm" in json.dumps(server.post(body))
+
+    def test_what_is_nested_too_deep_is_left_to_vllm(self, folder, monkeypatch):
+        deep = b"[" * 100_000
+        assert Server(folder, monkeypatch).post(deep) == ("/v1/completions", deep)
+
     @pytest.mark.parametrize(
         "change, why",
         [
@@ -229,6 +239,12 @@ class TestMiddleware:
             ({"icrl_strength": float("inf")}, "icrl_strength: must be a finite number, got inf"),
             ({"icrl_strength": True}, "icrl_strength: must be a finite number, got True"),
             ({"icrl_back": "1"}, "icrl_back: must be a whole number, got '1'"),
+            (
+                {"icrl_strength": 10**400},
+                "icrl_strength: must be a finite number, got 1000000000000000000000000000000000000000",
+            ),
+            ({"icrl_strength": 1e39}, "icrl_strength: must be a finite number, got 1e+39"),
+            ({"icrl_back": -7}, "icrl_back: must be a whole number, got -7"),
             ({"icrl_bakc": 1}, "icrl_bakc: there is icrl_steering, icrl_strength and icrl_back only"),
         ],
     )
