@@ -30,20 +30,11 @@ PAGE = ROOT / "docs" / "steering_figures.md"
 FULL, LONG, TASKS = 500, 300, (HARD, EASY)
 
 
-MORE = ("hints, UCB", "EAST, minus", "EAST, fading", "EAST, unsure")
+BOTH = ("hints, UCB", "EAST", "EAST, run and step", "EAST without time", "mean difference")
+BOTH += ("random 0", "temperature", "epsilon")
 PLAYERS = {
-    HARD: (*MORE, *EXPLORERS),
-    EASY: (
-        *MORE[:2],
-        "EAST",
-        "EAST, run and step",
-        "EAST without time",
-        "mean difference",
-        "in-context",
-        "random 0",
-        "temperature",
-        "epsilon",
-    ),
+    HARD: (*BOTH, "EAST, minus", "EAST, fading", "EAST, unsure", "in-context", "advice pairs", "permuted 0"),
+    EASY: BOTH,
 }
 
 
@@ -57,6 +48,7 @@ def main(episodes: Annotated[int, typer.Option(help="Of each player; with fewer 
     study.fill({"layers": (grid.layers,)})
     layer = study.found["layer"] = grid.best(study.found["layers"])
     able = {task: [n for n in PLAYERS[task] if n in EXPLORERS] for task in TASKS}
+    able[HARD] = list(EXPLORERS)
     strengths = {f"strength, {task}, {n}": (matched.calibrated, n, task, layer) for task in TASKS for n in able[task]}
     base = {f"play, {task}, unsteered": (matched.unsteered, task, 100, episodes, PLAY) for task in TASKS}
     study.fill(base | strengths | {"relatives": (grid.relatives, layer), "thoughts": (grid.thoughts, layer)})

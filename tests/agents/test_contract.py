@@ -71,7 +71,7 @@ NAMES = (
     *("llm-thought-log", "llm-budget", "llm-forfeit"),
     *("llm-steered-unsure", "llm-steered-closed"),
     *("try-all", "try-all-free", "epsilon-mix", "mixture", "mixture-free", "corral", "prior"),
-    *("restarting-mixture", "mixture-restarting", "mixture-steered"),
+    *("restarting-mixture", "mixture-steered", "mixture-restarting"),
 )
 
 

@@ -79,8 +79,10 @@ def test_no_more_is_held_than_is_shown(style, budget, fakes, letters):
 
     def see(agent, state, view, outcome):
         if outcome is None:
-            widths.append(state.past.buffer.ids.shape[1])
-            shown.append(letters.decode(state.past.buffer.ids[0, : state.past.buffer.ends[0]]).count("Reward 1 ("))
+            widths.append(state.talk.past.buffer.ids.shape[1])
+            shown.append(
+                letters.decode(state.talk.past.buffer.ids[0, : state.talk.past.buffer.ends[0]]).count("Reward 1 (")
+            )
 
     runs = rollout(fakes.Spy(LLMAgent(fakes.FakeModel(letters), prompt), see), LONG, episodes=1)
     if budget is None:

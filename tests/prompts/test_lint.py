@@ -54,7 +54,7 @@ def test_known_probabilities_are_told(fakes, letters):
     agent, row = LLMAgent(fakes.FakeModel(letters), Prompt(answer="distribution", labels=WORDS)), np.zeros(1, np.int64)
     view, shares = View(row, row, row, np.ones((1, 4), np.bool_)), np.array([[[0.5, 0.25, 0.25, 0.0]]])
     step = view, Choice(row[:, None], shares), Outcome(np.ones(1), row > 0, row > 0)
-    first, second = prompts_of(agent.start(TASK.public, (WORDS,), row, 0), [step, step])
+    first, second = prompts_of(agent.start(TASK.public, (WORDS,), row, 0).talk, [step, step])
     said = "cap: 0.50\ntie: 0.25\nelm: 0.25\noak: 0.00<|end|><|user|>Reward 1 (cap)<|assistant|>"
     assert letters.decode(second) == letters.decode(first) + said
 

@@ -99,7 +99,7 @@ def test_a_stem_is_a_token_prefix_of_the_next(kind, template, templates, tokeniz
     def see(agent, state, view, outcome):
         if outcome is None:
             views.append(view)
-            buffer = state.past.buffer
+            buffer = state.talk.past.buffer
             talked.append(buffer.ids[0, : buffer.ends[0]].tolist())
 
     agent = LLMAgent(model, prompt)
