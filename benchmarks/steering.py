@@ -60,8 +60,8 @@ def main(episodes: Annotated[int, typer.Option(help="Of each player; with fewer 
     def play(name: str, task: str, horizon: int, n: int, seed: int) -> tuple[Any, ...]:
         return matched.compared, name, task, horizon, n, seed, layer, strength(name, task)
 
-    known = {task: {n: strength(n, task) for n in able[task]} for task in TASKS}
-    asked = {f"selective, {task}": (matched.selective, task, known[task], layer, 100) for task in TASKS}
+    known = {n: strength(n, HARD) for n in able[HARD]}
+    asked = {"selective": (matched.selective, HARD, known, layer, 60)}
     study.fill(
         {f"play, {task}, {n}": play(n, task, 100, episodes, PLAY) for task in TASKS for n in PLAYERS[task]} | asked
     )

@@ -15,7 +15,7 @@ from icrl.models import SteeringVector
 
 RELATIVE = (-0.4, -0.2, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 STRONG = (0.1, 0.2, 0.4, 0.8)
-EPISODES, DRAWS, LEAST_MASS, THOUGHTS = 40, 10, 0.95, 6
+EPISODES, DRAWS, LEAST_MASS, THOUGHTS = 40, 10, 0.95, 4
 THOUGHT = replace(RAW, answer="thought", max_thought=96)
 """Of the steps of EPISODES episodes, all are looked at."""
 
@@ -76,17 +76,17 @@ class Averaged(icrl.LLMAgent):
 
 def thoughts(layer: int) -> dict[str, Any]:
     """EAST fitted and applied where a thought stands before each answer: the mean policy of several thoughts."""
-    task, player = icrl.make(HARD, horizon=24), Averaged(llm(), THOUGHT)
+    task, player = icrl.make(HARD, horizon=12), Averaged(llm(), THOUGHT)
     history = icrl.rollout(icrl.LLMAgent(llm(), THOUGHT), task, episodes=16, seed=GRID)
     thinking = icrl.LLMAgent(llm(), THOUGHT)
     own = fitted("EAST, thoughts", lambda: agents.fit_east(thinking, task, episodes=32, seed=FIT, draws=THOUGHTS))[
         layer
     ]
     direct = vectors("EAST")[layer]
-    tried = {f"thoughts {x}": (own, x) for x in (-0.4, 0.1, 0.2, 0.4, 0.8)}
-    tried |= {f"direct {x}": (direct, x) for x in (0.2, 0.4, 0.8)}
+    tried = {f"thoughts {x}": (own, x) for x in (-0.4, 0.2, 0.4, 0.8)}
+    tried |= {f"direct {x}": (direct, x) for x in (0.4, 0.8)}
     tried |= {
-        f"{make.__name__} {x}": (make(own, 0), x) for make in (agents.shuffled, agents.random_like) for x in (0.2, 0.4)
+        f"{make.__name__} {x}": (make(own, 0), x) for make in (agents.shuffled, agents.random_like) for x in (0.4,)
     }
     found: dict[str, Any] = {"unsteered": _mean(on(history, player)), "cosine": agents.cosine(own, direct)}
     for name, (vector, x) in tried.items():

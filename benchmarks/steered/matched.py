@@ -170,7 +170,7 @@ def selective(task: str, strengths: dict[str, float], layer: int, episodes: int)
 
 
 def _interval(rise: Any, values: Any, given: Any = None) -> list[float]:
-    """A correlation and its 95 % interval, from 200 draws of episodes [B, T]."""
+    """A correlation and its 95 % interval, from 100 draws of episodes [B, T]."""
     rng, own = np.random.default_rng(0), np.arange(len(rise))
 
     def once(rows: Any) -> float:
@@ -178,7 +178,7 @@ def _interval(rise: Any, values: Any, given: Any = None) -> list[float]:
         pair = rise[rows][there], values[rows][there]
         return correlation(*pair) if given is None else beyond(*pair, given[rows][there])
 
-    drawn = [once(rng.choice(own, len(own))) for _ in range(200)]
+    drawn = [once(rng.choice(own, len(own))) for _ in range(100)]
     return [once(own), *(float(x) for x in np.nanquantile(drawn, (0.025, 0.975)))]
 
 

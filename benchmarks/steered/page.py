@@ -27,8 +27,7 @@ def page(found: dict[str, Any]) -> str:
         _thoughts(found["thoughts"]),
         *(_plays(found, task, layer) for task in (HARD, EASY)),
         _long(found),
-        SELECTIVE,
-        *(_selective(found[f"selective, {task}"], task) for task in (HARD, EASY)),
+        _selective(found["selective"]),
     ]
     return "\n".join(parts)
 
@@ -98,8 +97,8 @@ def _thoughts(found: dict[str, Any]) -> str:
         if isinstance(cell, dict) and name != "unsteered"
     ]
     return (
-        f"## Where a thought stands before the answer\n\nAt 384 prompts of 24 steps of {HARD} that the unsteered "
-        f"agent met: entropy of the mean policy over 6 thoughts; unsteered {plain['entropy']:.3f} (mass "
+        f"## Where a thought stands before the answer\n\nAt 192 prompts of 12 steps of {HARD} that the unsteered "
+        f"agent met: entropy of the mean policy over 4 thoughts; unsteered {plain['entropy']:.3f} (mass "
         f"{plain['mass']:.3f}). Vectors of play with thoughts, of play without, and controls of the first, by "
         f"relative strength. The first two have a cosine of {found['cosine']:.2f}.\n\n"
         + _table(["vector, strength", "change", "mass"], rows)
@@ -166,14 +165,14 @@ def _long(found: dict[str, Any]) -> str:
 
 SELECTIVE = """## Does the entropy rise where little is known?
 
-At the prompts of 100 episodes of unsteered play: mean change of the entropy; its rank correlation with the entropy of
-the posterior of being best (uniform priors), and with 1 / n of the arm that has the highest mean; then the partial
-correlations given temperature's own change at the same prompt, and given the step. In brackets 95 % intervals of a
-bootstrap over episodes. Players marked ! in the tables above have EAST's strength.
+At the prompts of 60 episodes of unsteered play of bernoulli-hard: mean change of the entropy; its rank correlation with
+the entropy of the posterior of being best (uniform priors), and with 1 / n of the arm that has the highest mean; then
+the partial correlations given temperature's own change at the same prompt, and given the step. In brackets 95 %
+intervals of a bootstrap over episodes. Those marked ! above have EAST's strength.
 """
 
 
-def _selective(found: dict[str, Any], task: str) -> str:
+def _selective(found: dict[str, Any]) -> str:
     columns = list(next(iter(found.values())))
     rows = []
     for name, row in found.items():
@@ -182,4 +181,4 @@ def _selective(found: dict[str, Any], task: str) -> str:
             "" if x[0] != x[0] else f"{x[0]:+.2f}" + (f" [{x[1]:+.2f}, {x[2]:+.2f}]" if x[1:] else "") for x in cells
         ]
         rows.append([name, *told])
-    return f"### {task}\n\n" + _table(["way", *columns], rows)
+    return f"{SELECTIVE}\n" + _table(["way", *columns], rows)
