@@ -18,17 +18,18 @@ is reported here. Strengths are relative to the mean length of the residual stre
 
 
 def page(found: dict[str, Any]) -> str:
-    """Markdown."""
+    """Markdown; what has not been measured yet is left out."""
     layer = found["layer"]
-    parts = [
-        HEAD.format(**found["model"], machine=found["machine"], hard=HARD),
-        _layers(found["layers"]),
-        _relatives(found["relatives"], found["layers"]["unsteered"]["entropy"], layer),
-        _thoughts(found["thoughts"]),
-        *(_plays(found, task, layer) for task in (HARD, EASY)),
-        _long(found),
-        _selective(found["selective"]),
-    ]
+    parts = [HEAD.format(**found["model"], machine=found["machine"], hard=HARD), _layers(found["layers"])]
+    if "relatives" in found:
+        parts.append(_relatives(found["relatives"], found["layers"]["unsteered"]["entropy"], layer))
+    if "thoughts" in found:
+        parts.append(_thoughts(found["thoughts"]))
+    parts += [_plays(found, task, layer) for task in (HARD, EASY) if f"play, {task}, EAST" in found]
+    if "long, unsteered" in found:
+        parts.append(_long(found))
+    if "selective" in found:
+        parts.append(_selective(found["selective"]))
     return "\n".join(parts)
 
 
