@@ -6,11 +6,10 @@ A refit with permuted entropies is `east(plays.permuted(seed))`; the contrary of
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from icrl.envs.types import Floats
 from icrl.models.steering import SteeringVector
 
-Floats = NDArray[np.float64]
 ROUNDING = 1e-5
 
 

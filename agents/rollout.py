@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from icrl.agents.base import AnyAgent
 from icrl.agents.record import Step, among, collect
 from icrl.envs.episodes import Episodes, join
-from icrl.envs.types import USAGE, AnyWorld, Choice, Floats, Ints, Names, Outcome, Public, View, take
+from icrl.envs.types import USAGE, AnyWorld, Choice, Ints, Names, Outcome, Public, View, take
 
 ROWS = 4096  # rows of classical agents that move together: enough to hide numpy's call costs, small enough for caches
 CONTEXT_ROWS = 512  # the same where agents keep matrices
@@ -213,7 +213,8 @@ def recommend(agent: AnyAgent, episodes: Episodes) -> Ints:
     """
     public = episodes.public
     longer = replace(episodes, lengths=episodes.lengths + 1, arms=_longer(episodes.arms, -1))
-    longer = replace(longer, rewards=_longer(episodes.rewards, np.nan), gap=_longer(episodes.gap, np.nan), probs=None)
+    longer = replace(longer, rewards=_longer(episodes.rewards, np.nan), gap=_longer(episodes.gap, np.nan))
+    longer = replace(longer, probs=None, usage=None)  # of the step that nobody played they are not known
     if public.context_dim or public.trials > 1 or episodes.legal is not None or episodes.text is not None:
         raise ValueError(
             "episodes: what would be seen next is not known for tasks with contexts, missing arms or several games"
@@ -236,11 +237,6 @@ def recorded(past: Episodes, rows: Ints, t: int) -> Choice:
     failed = None if past.failed is None else past.failed[rows, t]
     ids = None if past.ids is None else past.ids[rows, t]
     usage = None if past.usage is None else past.usage[rows, t]
-    probs = _policies(past, rows, t)
-    return Choice(arms.reshape(len(rows), -1), probs, text=text, ids=ids, failed=failed, usage=usage, thought=thought)
-
-
-def _policies(past: Episodes, rows: Ints, t: int) -> Floats:
-    """[R, slots, K] what was chosen from; NaN where that is not known."""
     shape = (len(rows), past.public.slots, past.public.n_arms)
-    return np.full(shape, np.nan) if past.probs is None else past.probs[rows, t].reshape(shape)
+    probs = None if past.probs is None else past.probs[rows, t].reshape(shape)
+    return Choice(arms.reshape(len(rows), -1), probs, text=text, ids=ids, failed=failed, usage=usage, thought=thought)

@@ -9,14 +9,9 @@ none of them.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from card.audit import audit
 from card.common import SEED, machine
@@ -25,6 +20,7 @@ from card.elsewhere import elsewhere
 from card.formats import formats, mass, written
 from card.gates import reported, required
 from card.page import page
+from card.parts import begun, save, side_by_side
 from card.play import cost, play, told
 from card.teaching import hinted, shown
 from card.thinking import thinking
@@ -65,7 +61,7 @@ def main(
         "some": some,
         "seed": SEED,
     }
-    found = _begun(head) if writes else head
+    found = begun(RESULTS, head) if writes else head
     found["training"] = trained(LOG) if model == "pocket" else "unknown"
     for name in again or ():
         if name not in (*PARTS, MASS, "cost"):
@@ -77,7 +73,8 @@ def main(
         _save(found, writes)
     missing = [(name, "") for name in PARTS if name not in found]
     missing += [(MASS, prompt) for prompt in formats() if prompt not in masses]
-    for (name, prompt), measured in _parts(missing, model, episodes, some):
+    parts = {part: (_part, (*part, model, episodes, some)) for part in missing}
+    for (name, prompt), measured in side_by_side(parts):
         (masses if prompt else found)[prompt or name] = measured
         print(json.dumps({prompt or name: measured}), flush=True)
         _save(found, writes)
@@ -90,26 +87,9 @@ def main(
         curves(LOG, CURVES)
 
 
-def _begun(head: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier run has measured of the same."""
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    return found if {name: found.get(name) for name in head} == head else head
-
-
 def _save(found: dict[str, Any], writes: bool) -> None:
     if writes:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-
-
-def _parts(names: list[tuple[str, str]], model: str, episodes: int, some: int) -> Iterator[tuple[tuple[str, str], Any]]:
-    """As they get done; if one fails, the others come first."""
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        jobs = {pool.submit(_part, *name, model, episodes, some): name for name in names}
-        for job in as_completed(jobs):
-            if not job.exception():
-                yield jobs[job], job.result()
-        for job in jobs:
-            job.result()
+        save(RESULTS, found)
 
 
 def _part(name: str, prompt: str, model: str, episodes: int, some: int) -> Any:

@@ -11,7 +11,6 @@ Run, after `make test-vllm`: `.venv-vllm/bin/python benchmarks/serving.py` (some
 from __future__ import annotations
 
 import json
-import os
 import re
 import statistics
 import time
@@ -29,7 +28,7 @@ from urllib.request import urlopen
 import numpy as np
 import pandas as pd
 import typer
-from card.common import machine
+from card.common import machine, vllm_device
 from numpy.typing import NDArray
 
 import icrl
@@ -202,11 +201,7 @@ def main(
     horizon: Annotated[int, typer.Option(help="Of each.")] = HORIZON,
 ) -> None:
     """Measure, print, and write results/serving.json; with other numbers than these nothing is written."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # so that the tables can be found
-    try:
-        device = vllm_options.device()
-    except ValueError as error:
-        print(f"left out, as it needs the environment of vLLM: {error}")
+    if (device := vllm_device()) is None:
         return
     plain = icrl.load_model("pocket")
     heard, play = Heard(plain), Lockstep(plain, episodes)

@@ -9,16 +9,13 @@ and play measured on different luck. Parts are measured side by side, in one thr
 from __future__ import annotations
 
 import json
-import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from card.common import machine
+from card.parts import begun, save, side_by_side
 from steered import grid, matched
 from steered.common import EASY, FITS, HARD, LATER, PLAY, llm, plays, vectors
 from steered.matched import EXPLORERS
@@ -41,7 +38,7 @@ PLAYERS = {
 def main(episodes: Annotated[int, typer.Option(help="Of each player; with fewer nothing is kept.")] = FULL) -> None:
     """Measure, print, and write the page."""
     head = {"model": llm().facts, "machine": machine(), "episodes": episodes}
-    study = Study(_begun(head) if episodes >= FULL else head, episodes >= FULL)
+    study = Study(begun(RESULTS, head) if episodes >= FULL else head, episodes >= FULL)
     for name in FITS:
         vectors(name)  # one process fits them, all others read them
     plays.cache_clear()
@@ -81,24 +78,13 @@ class Study:
     writes: bool
 
     def fill(self, parts: dict[str, tuple[Any, ...]]) -> None:
-        """Measures what is missing, side by side; if one fails, the others come first."""
-        missing = {name: part for name, part in parts.items() if name not in self.found}
-        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-            jobs = {pool.submit(*part): name for name, part in missing.items()}
-            for job in as_completed(jobs):
-                if not job.exception():
-                    self.found[jobs[job]] = job.result()
-                    print(json.dumps({jobs[job]: job.result()}), flush=True)
-                    if self.writes:
-                        RESULTS.write_text(json.dumps(self.found, indent=1) + "\n")
-            for job in jobs:
-                job.result()
-
-
-def _begun(head: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier run has measured of the same."""
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    return found if {name: found.get(name) for name in head} == head else head
+        """Measures what is missing."""
+        missing = {name: (work, given) for name, (work, *given) in parts.items() if name not in self.found}
+        for name, measured in side_by_side(missing):
+            self.found[name] = measured
+            print(json.dumps({name: measured}), flush=True)
+            if self.writes:
+                save(RESULTS, self.found)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Run, after `make test-vllm`: `.venv-vllm/bin/python benchmarks/steering_serving.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,11 +21,11 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from card.common import machine
+from card.common import machine, vllm_device
 
 import icrl
 from icrl.agents.steering import Steering
-from icrl.models import Query, vllm_options
+from icrl.models import Query
 from icrl.models.steering import Steer, SteeringVector, start_of
 
 OUT = Path(__file__).parent / "results" / "steering_serving.json"
@@ -102,11 +101,7 @@ def main(
     horizon: Annotated[int, typer.Option(help="Of each game.")] = HORIZON,
 ) -> None:
     """Measure, print, and write results/steering_serving.json; with other numbers than these nothing is written."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # so that the table can be found
-    try:
-        device = vllm_options.device()
-    except ValueError as error:
-        print(f"left out, as it needs the environment of vLLM: {error}")
+    if (device := vllm_device()) is None:
         return
     direction = np.random.default_rng(0).normal(size=(1, 208))
     vector = SteeringVector((NORM * direction / np.linalg.norm(direction)).astype(np.float32), (LAYER,))

@@ -50,22 +50,22 @@ def baselines(plan: SteeringPlan) -> list[Setting]:
         found.append(Setting("temperature", {f"temperature {t}": agent | {"temperature": t}}, t))
     for e in tried.epsilons:
         found.append(Setting("epsilon", {f"epsilon {e}": {"type": "EpsilonMix", "agent": agent, "epsilon": e}}, e))
-    if tried.hints and _advised(plan):
-        found.append(Setting("hints", {"hints": agent | {"prompt": _hinted(plan)}}))
+    if tried.hints and (adviser := _adviser(plan)):
+        found.append(Setting("hints", {"hints": agent | {"prompt": _prompt(plan) | {"hints": adviser}}}))
     return found
 
 
-def _advised(plan: SteeringPlan) -> bool:
-    """Whether there is an adviser for the task; not for all."""
+def _adviser(plan: SteeringPlan) -> str | None:
+    """The algorithm whose hints are a baseline; there is none for every task."""
     public = build_task(plan.task).public
-    return (LinUCB() if public.context_dim else UCB()).refuses(public) is None
+    adviser = LinUCB() if public.context_dim else UCB()
+    return type(adviser).__name__ if adviser.refuses(public) is None else None
 
 
-def _hinted(plan: SteeringPlan) -> dict[str, Any]:
-    """The agent's prompt with the hints of an algorithm."""
+def _prompt(plan: SteeringPlan) -> dict[str, Any]:
+    """The fields of the agent's prompt."""
     given = plan.agent.get("prompt", {})
-    own = {"preset": given} if isinstance(given, str) else given
-    return own | {"hints": "LinUCB" if build_task(plan.task).public.context_dim else "UCB"}
+    return {"preset": given} if isinstance(given, str) else given
 
 
 def grid(plan: SteeringPlan, out: Path) -> list[Setting]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Collection, Iterator
@@ -17,6 +18,7 @@ from icrl.agents import WinStayLoseShift
 from icrl.envs import Episodes
 from icrl.finetune.heldout import held_out
 from icrl.finetune.players import tag
+from icrl.models import vllm_options
 from icrl.prompts import Prompt
 
 SEED, TEACHING = 2026, 77
@@ -56,6 +58,16 @@ def machine() -> str:
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{name}, {torch.get_num_threads()} threads, {gpu}, torch {torch.__version__}"
+
+
+def vllm_device() -> str | None:
+    """What vLLM runs on here; where it is not, that is said."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # so that a benchmark's own tables can be found
+    try:
+        return vllm_options.device()
+    except ValueError as error:
+        print(f"left out, as it needs the environment of vLLM: {error}")
+        return None
 
 
 def played(agent: Any, task: Any, episodes: int) -> Episodes:

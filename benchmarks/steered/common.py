@@ -39,24 +39,21 @@ def agent(steering: Any = None, prompt: Prompt = RAW, temperature: float = 1.0) 
 
 
 def kept() -> Path:
-    """Where vectors and episodes of this model lie, once they are there."""
-    return Path(__file__).resolve().parents[2] / "runs" / "steering" / str(llm().facts["revision"])
+    """The folder of vectors and episodes of this model."""
+    folder = Path(__file__).resolve().parents[2] / "runs" / "steering" / str(llm().facts["revision"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def fitted(name: str, fit: Any) -> tuple[SteeringVector, ...]:
     """Vectors by a name, fitted unless they are kept: the play that they come from takes a while."""
     folder = kept() / name
     if not folder.is_dir():
-        with TemporaryDirectory(dir=_made(folder.parent)) as at:
+        with TemporaryDirectory(dir=kept()) as at:
             for i, vector in enumerate(fit()):
                 vector.save(Path(at) / "vectors" / f"{i:02}.safetensors")
             (Path(at) / "vectors").rename(folder)
     return tuple(SteeringVector.load(path) for path in sorted(folder.glob("*.safetensors")))
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @cache
@@ -109,11 +106,6 @@ FITS: dict[str, Any] = {
 }
 
 
-def entropies(runs: Episodes) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """[B, T] nats."""
-    return metrics.action_entropy(runs)
-
-
 def on(history: Episodes, player: icrl.LLMAgent) -> dict[str, Any]:
     """A player's policy at all prompts of a history that another played: [B, T] entropy and label mass."""
     choices = list(agents.replay(player, history))
@@ -124,12 +116,13 @@ def on(history: Episodes, player: icrl.LLMAgent) -> dict[str, Any]:
 
 def described(runs: Episodes) -> dict[str, float]:
     """The measures of a run."""
+    entropy = np.nanmean(metrics.action_entropy(runs), axis=1)
     found = {
         "regret": metrics.final_regret(runs).mean(),
         "suffix failure": metrics.suffix_failure(runs).mean(),
         "switch rate": metrics.switch_rate(runs).mean(),
-        "entropy": np.nanmean(entropies(runs)),
-        "entropy, half of its interval": 1.96 * np.nanmean(entropies(runs), axis=1).std(ddof=1) / len(runs) ** 0.5,
+        "entropy": entropy.mean(),
+        "entropy, half of its interval": 1.96 * entropy.std(ddof=1) / len(runs) ** 0.5,
         "mass": float("nan") if runs.mass is None else np.nanmean(runs.mass),
     }
     return {name: float(value) for name, value in found.items()}

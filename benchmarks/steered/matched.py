@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 from scipy.stats import rankdata
-from steered.common import CALIBRATE, GRID, RAW, agent, described, entropies, kept, on, vectors
+from steered.common import CALIBRATE, GRID, RAW, agent, described, kept, on, vectors
 
 import icrl
 from icrl import agents, metrics, stats
@@ -57,7 +57,9 @@ def calibrated(name: str, task: str, layer: int) -> dict[str, Any]:
 
     def entropy(x: float) -> float:
         player = agent() if x == 0 else make(x)
-        return float(np.nanmean(entropies(icrl.rollout(player, icrl.make(task), episodes=TRIED, seed=CALIBRATE))))
+        return float(
+            np.nanmean(metrics.action_entropy(icrl.rollout(player, icrl.make(task), episodes=TRIED, seed=CALIBRATE)))
+        )
 
     return found(entropy, first, both=any(name.startswith(kind) for kind in ("random", "permuted", "advice")))
 
@@ -92,7 +94,7 @@ def found(entropy: Callable[[float], float], first: float, both: bool) -> dict[s
 
 
 def _end(entropy: Callable[[float], float], first: float, target: float) -> dict[float, float]:
-    """Strengths and their entropies, doubled until one is above the target, or far beyond what can be meant."""
+    """Strengths and their doubled until one is above the target, or far beyond what can be meant."""
     tried = {first: entropy(first)}
     while (last := list(tried)[-1]) and tried[last] < target and abs(last) < 16 * abs(first):
         tried[2 * last] = entropy(2 * last)
@@ -130,7 +132,6 @@ def _base(task: str, horizon: int, episodes: int, seed: int) -> Episodes:
     """Its episodes; they are kept, as all others are compared with them."""
     path = kept() / f"{task}-{horizon}-{episodes}-{seed}.npz"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         _played(agent(), task, horizon, episodes, seed).save(path)
     return Episodes.load(path)
 
