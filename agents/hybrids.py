@@ -17,7 +17,7 @@ from icrl.agents.base import AnyAgent
 from icrl.agents.dice import any_of
 from icrl.agents.hybrid import CONFIG, Both, Hybrid, Player, labelled, merged, of_one_game
 from icrl.agents.simple import Rate
-from icrl.envs.types import Choice, Floats, Ints, Public, View
+from icrl.envs.types import Choice, Floats, Ints, Names, Public, View
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -61,20 +61,55 @@ class EpsilonMix(Hybrid):
         """The agent."""
         return (self.agent,)
 
+    def rate(self, state: Both, view: View) -> Floats:
+        """[R] probability of any arm."""
+        return np.full(len(view.t), self.epsilon)
+
     def act(self, state: Both, view: View) -> tuple[Both, Choice]:
         """The agent's arm, or any."""
         state, choice = self.ask(0, state, view, np.ones(len(view.t), np.bool_))
-        explore = self.luck(state, view) < self.epsilon
+        rate = self.rate(state, view)
+        explore = self.luck(state, view) < rate
         arm = np.where(explore, any_of(view.legal, self.luck(state, view, 1)), choice.arm[:, 0])
         said = choice.text or (None,) * len(arm)
         text = labelled([None if x else s for s, x in zip(said, explore, strict=True)], arm, state.names)
         ids = None if choice.ids is None else np.where(explore[:, None], -1, choice.ids)
         chance = view.legal / view.legal.sum(axis=1, keepdims=True)
-        probs = None if choice.probs is None else self.epsilon * chance[:, None] + (1 - self.epsilon) * choice.probs
+        rate, chance = rate[:, None, None], chance[:, None]
+        probs = None if choice.probs is None else rate * chance + (1 - rate) * choice.probs
         thought = choice.thought and tuple(
             "" if x else said for said, x in zip(choice.thought, explore.tolist(), strict=True)
         )
         return state, replace(choice, arm=arm[:, None], probs=probs, text=text, ids=ids, thought=thought)
+
+
+@dataclass(frozen=True, config=CONFIG)
+class NoiseCurriculum(EpsilonMix):
+    """First any arm, then `agent` more and more: a history of learning, whoever the agent is.
+
+    The share of random arms falls from 1 to `epsilon` in a straight line over `over` of the horizon, and stays there
+    (AD^eps, Zisman et al. 2023, arXiv 2312.12275: over 90 % of the steps).
+    """
+
+    epsilon: Rate = 0.0
+    over: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+    def check(self, public: Public) -> None:
+        """Raises ValueError without a horizon, or if the agent cannot play."""
+        if public.horizon is None:
+            raise ValueError("agent: NoiseCurriculum needs a horizon, the task has none")
+        super().check(public)
+
+    def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> Both:
+        """The agent at its beginning."""
+        steps = np.full(len(episodes), self.over * (public.horizon or 0))
+        return replace(super().start(public, names, episodes, seed), extra=(steps,))
+
+    def rate(self, state: Both, view: View) -> Floats:
+        """[R] probability of any arm."""
+        (steps,) = state.extra
+        rate: Floats = 1 + (self.epsilon - 1) * np.minimum(view.t / steps, 1.0)
+        return rate
 
 
 @dataclass(frozen=True, config=CONFIG)

@@ -53,6 +53,7 @@ class Stream(IntEnum):
     CHECK = 21
     THOUGHT = 23
     TRIAL = 22
+    TEACHING = 24
 
 
 def _mix(z: Keys) -> Keys:

@@ -17,6 +17,7 @@ from icrl.envs.spec import check_keys, nearest, sentence
 PLAYERS = {
     "TryAll": ("agent",),
     "EpsilonMix": ("agent",),
+    "NoiseCurriculum": ("agent",),
     "Mixture": ("llm", "algorithm"),
     "Corral": ("llm", "algorithm"),
     "PriorThompson": ("llm",),

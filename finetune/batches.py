@@ -8,8 +8,8 @@ from torch.utils.data import Dataset
 
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.diary import pad
+from icrl.finetune.rows import IGNORE
 
-IGNORE = -100
 ANSWERS = 0.5
 """Share of the loss that is of the answers alone: most other text is soon known by heart."""
 Batch = dict[str, torch.Tensor]
@@ -40,6 +40,23 @@ class Batches(Dataset[Batch]):
         return {"input_ids": ids, "labels": labels, "answers": answers, "policy": policy, "choices": choices}
 
 
+def cross_entropies(
+    logits: torch.Tensor, target: torch.Tensor, policy: torch.Tensor, choices: torch.Tensor
+) -> torch.Tensor:
+    """[n] of each token to be predicted; of a choice that to the teacher's policy.
+
+    Args:
+        logits: [n, V]
+        target: [n] the tokens.
+        policy: [n, K] what the teacher would choose there; 0 where there is nothing to choose.
+        choices: [n, K] tokens that stand for it.
+    """
+    each = cross_entropy(logits, target, reduction="none")
+    wanted = logits.gather(1, target[:, None])[:, 0]
+    taught = torch.where(policy.sum(dim=1) > 0, (policy * logits.gather(1, choices)).sum(dim=1), wanted)
+    return each + wanted - taught
+
+
 def loss(
     logits: torch.Tensor, target: torch.Tensor, answers: torch.Tensor, policy: torch.Tensor, choices: torch.Tensor
 ) -> torch.Tensor:
@@ -52,8 +69,5 @@ def loss(
         policy: [n, K] what the teacher would choose there; 0 where there is nothing to choose.
         choices: [n, K] tokens that stand for it.
     """
-    each = cross_entropy(logits, target, reduction="none")
-    wanted = logits.gather(1, target[:, None])[:, 0]
-    taught = torch.where(policy.sum(dim=1) > 0, (policy * logits.gather(1, choices)).sum(dim=1), wanted)
-    each = each + wanted - taught
+    each = cross_entropies(logits, target, policy, choices)
     return (1 - ANSWERS) * each.mean() + ANSWERS * each[answers].sum() / answers.sum().clamp(min=1)

@@ -1,13 +1,14 @@
 """From played episodes to training rows: what a player read, thought and answered, token for token as in play.
 
 The rows come from the conversations (`icrl.prompts.talk`) that also play, so a model is trained on the very tokens that
-it will meet. A chat whose past only grows is one row with all its decisions; of other prompts each decision is a row.
+it will meet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from icrl.agents.classical import dealt
 from icrl.agents.rollout import recorded
 from icrl.envs import Episodes
 from icrl.envs.types import Bools, Floats, Outcome
-from icrl.prompts.growing import Growing
 from icrl.prompts.history import Raw
 from icrl.prompts.pieces import Tokens
 from icrl.prompts.talk import Talk
@@ -52,22 +52,31 @@ It is called once for each step from the first one on, since some count what was
 
 
 def grows(writer: Writer) -> bool:
-    """Whether one row can hold all decisions of an episode: nothing that was read is ever taken away."""
+    """Whether one row will hold all decisions of an episode: nothing that was read is ever taken away."""
     prompt = writer.prompt
     return writer.turns and isinstance(prompt.past, Raw) and prompt.append_only and not prompt.hints
 
 
 def diary(
-    writer: Writer, played: Episodes, answers: Answers, times: Sequence[int], teacher: Floats | None = None
+    writer: Writer,
+    played: Episodes,
+    answers: Answers,
+    times: Collection[int],
+    teacher: Floats | None = None,
+    share: bool = True,
 ) -> list[Row]:
     """The rows of the decisions at `times`, of all episodes.
+
+    A decision stands in the row of the one before it if that row is a token prefix of what is read now, else it begins
+    a new one: a chat whose past only grows is one row, a summary has a row for each decision.
 
     Args:
         writer: Writes the prompt.
         played: What was played, with labels.
         answers: What was said.
-        times: Steps; of a chat that grows, the last one holds those before it.
+        times: Steps whose decisions are to be learnt.
         teacher: [B, T, K] a policy at each of these decisions, of whoever it is to be learnt from.
+        share: False has a row for each decision in any case.
 
     Raises:
         ValueError: The episodes have no names, or one is over before the last of these decisions.
@@ -77,43 +86,58 @@ def diary(
     if (played.lengths <= max(times)).any():
         raise ValueError(f"times: {max(times)}, but the shortest episode has {played.lengths.min()} steps")
     rows, found = np.arange(len(played)), list[Row]()
-    spans: list[list[Span]] = [[] for _ in rows]
-    none = np.zeros((len(rows), played.public.n_arms))
     choices = [np.array([label[0] for label in writer.choices(names)[0]], np.int32) for names in played.names]
+    none = np.zeros((len(rows), played.public.n_arms))
+    written = [Written.none(tokens) for tokens in choices]
     talk = Talk.begin(writer, played.names, played.episode, played.seed, dealt)
     for t in range(max(times) + 1):
         view, said = played.view(rows, np.full(len(rows), t)), answers(t)
-        taught = none if teacher is None else teacher[:, t]
         if t in times:
             talk, prompts = talk.asked(view)
-            for prompt, answer, own, probs, tokens in zip(prompts, said, spans, taught, choices, strict=True):
-                last = Span(len(prompt), len(prompt) + len(answer) + 1, probs)
-                found.append(_row(np.concatenate([prompt, answer, [writer.end]]), [*own, last], tokens))
-        if grows(writer):
-            asked = (sum(map(len, writer.question(seen))) for seen in writer.seen(view, played.names))
-            for own, begin, more, answer, probs in zip(spans, _ends(talk), asked, said, taught, strict=True):
-                own.append(Span(begin + more, begin + more + len(answer) + 1, probs))
+            taught = none if teacher is None else teacher[:, t]
+            for b, (own, prompt) in enumerate(zip(written, prompts, strict=True)):
+                if own.spans and not (share and own.begins(prompt)):
+                    found.append(own.row(writer.end))
+                    own = Written.none(choices[b])
+                written[b] = own.with_answer(prompt, said[b], taught[b])
         over = np.zeros(len(rows), np.bool_)
         stays = pad(said, -1).astype(np.int64) if writer.keeps or writer.prompt.shares else None
         choice = recorded(played, rows, t)
         choice = choice if stays is None else replace(choice, ids=stays)
         talk = talk.answered(view, choice, Outcome(played.rewards[:, t], over, over))
-    return found
+    return found + [own.row(writer.end) for own in written]
 
 
-def _ends(talk: Talk) -> list[int]:
-    """Where each row's answer begins, but for what is told before it."""
-    assert isinstance(talk.past, Growing)
-    return [int(end) for end in talk.past.buffer.ends]
+@dataclass(frozen=True)
+class Written:
+    """A row that may still grow: all that was read, up to and with the last answer."""
 
+    ids: Tokens
+    spans: tuple[Span, ...]
+    choices: Tokens
 
-def _row(ids: Tokens, spans: Sequence[Span], choices: Tokens) -> Row:
-    """A text with its answers."""
-    says, policy = np.zeros(len(ids), np.bool_), np.zeros((len(ids), len(choices)))
-    for span in spans:
-        says[span.begin : span.end] = True
-        policy[span.begin] = span.policy
-    return Row(ids.astype(np.int32), says, choices, policy)
+    @classmethod
+    def none(cls, choices: Tokens) -> Self:
+        """Nothing yet."""
+        return cls(np.empty(0, np.int32), (), choices)
+
+    def begins(self, prompt: Tokens) -> bool:
+        """Whether a prompt goes on from here."""
+        return len(prompt) > len(self.ids) and np.array_equal(prompt[: len(self.ids)], self.ids)
+
+    def with_answer(self, prompt: Tokens, answer: Tokens, policy: Floats) -> Self:
+        """The row that ends with the answer to a prompt which goes on from here; what ends that answer comes next."""
+        span = Span(len(prompt), len(prompt) + len(answer) + 1, policy)
+        return replace(self, ids=np.concatenate([prompt, answer]), spans=(*self.spans, span))
+
+    def row(self, end: int) -> Row:
+        """The row as it is, with what ends its last answer."""
+        ids = np.append(self.ids, end).astype(np.int32)
+        says, policy = np.zeros(len(ids), np.bool_), np.zeros((len(ids), len(self.choices)))
+        for span in self.spans:
+            says[span.begin : span.end] = True
+            policy[span.begin] = span.policy
+        return Row(ids, says, self.choices, policy)
 
 
 def pad(rows: Sequence[Tokens], fill: int) -> Tokens:

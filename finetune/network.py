@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from icrl.finetune import channel
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.heldout import words
+from icrl.finetune.population import Diaries
 from icrl.finetune.tokenizer import build, letters
 
 WINDOW = 16_384
@@ -22,7 +23,7 @@ SAMPLE = 150
 def new_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer, trained on diaries that are written letter by letter."""
     plain = letters()
-    corpus = Corpus(plain, seed=1, warmup=1, tokens=40_000)
+    corpus = Corpus(plain, seed=1, source=Diaries(warmup=1), tokens=40_000)
     rows = (row for i in range(1, SAMPLE + 1) for row in corpus.batch(i)[:8])
     return build((plain.decode(row.ids).replace("<|", "\n<|") for row in rows), WINDOW)
 

@@ -27,10 +27,11 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from icrl.agents import LLMAgent, Uniform, rollout
 from icrl.envs import make
-from icrl.finetune.batches import IGNORE, Batch, Batches, loss
+from icrl.finetune.batches import Batch, Batches, loss
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.heldout import EVALUATION_SEEDS, held_out
 from icrl.finetune.network import new_model, new_tokenizer
+from icrl.finetune.rows import IGNORE
 from icrl.models.hf import TransformersModel
 from icrl.prompts import Prompt
 

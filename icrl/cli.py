@@ -1,4 +1,4 @@
-"""The command line: `icrl run`, `report`, `envs`, `agents`, `serve`, `steer`, `doctor`."""
+"""The command line: `icrl run`, `report`, `envs`, `agents`, `serve`, `steer`, `distill`, `doctor`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from icrl import tables
+from icrl.cli_distill import distill, distill_data, distill_eval
 from icrl.cli_serve import serve
 from icrl.cli_steer import app as steer
 from icrl.models.errors import ServerLost
@@ -243,6 +244,9 @@ def agents(
     console.print(table)
 
 
+app.command()(distill)
+app.command("distill-data")(distill_data)
+app.command("distill-eval")(distill_eval)
 app.command()(serve)
 app.add_typer(steer, name="steer")
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from icrl import steer_tables
+from icrl.bars import bars
 
 if TYPE_CHECKING:
     from icrl.experiments.sweep_plan import SteeringPlan
@@ -27,6 +25,7 @@ console = Console()
 
 _Plan = Annotated[Path, typer.Argument(help="A YAML file with task, agent, seed, fit, sweep.")]
 _Out = Annotated[Path, typer.Option(help="The folder for vectors, runs, table and figure.")]
+STOPPED = "Stopped. Fitted vectors and what was swept are kept; the same command continues, a fit begins anew."
 CONFOUNDED = 0.9
 """From which cosine with the direction of time on a user is warned."""
 
@@ -58,7 +57,7 @@ def fit(plan: _Plan, out: _Out) -> None:
     from icrl.experiments.sweep_plan import SteeringPlan
 
     given, out = SteeringPlan.load(plan), out.expanduser()
-    with _bars() as begin:
+    with bars(STOPPED) as begin:
         _fit(given, out, begin)
     console.print(f"Next: icrl steer sweep {escape(str(plan))} --out {escape(str(out))}", soft_wrap=True)
 
@@ -81,7 +80,7 @@ def sweep(plan: _Plan, out: _Out) -> None:
     from icrl.experiments.sweep_plan import SteeringPlan
 
     given, out = SteeringPlan.load(plan), out.expanduser()
-    with _bars() as begin:
+    with bars(STOPPED) as begin:
         _fit(given, out, begin)
         found = sweep_all(given, out, begin)
     title = f"{given.fit.method} on {given.task}: {given.sweep.episodes} episodes on the same luck"
@@ -118,26 +117,3 @@ def _fit(plan: SteeringPlan, out: Path, begin: Begin) -> None:
             f"(|cosine| above {CONFOUNDED}), as entropy and activations both move with the step; centre: run+time "
             "takes out what the step explains."
         )
-
-
-@contextmanager
-def _bars() -> Iterator[Begin]:
-    """A progress bar for each thing that begins; exits where it is interrupted."""
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
-    try:
-        with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-
-            def begin(title: str, steps: int) -> Callable[[str, int, int], None]:
-                bar = progress.add_task(title, total=steps)
-
-                def watch(agent: str, done: int, tokens: int) -> None:
-                    progress.update(bar, advance=done, description=escape(f"{title}: {agent}"))
-
-                return watch
-
-            yield begin
-    except KeyboardInterrupt:
-        Console(stderr=True).print(
-            "Stopped. Fitted vectors and what was swept are kept; the same command continues, a fit begins anew."
-        )
-        raise typer.Exit(130) from None

@@ -102,12 +102,3 @@ def test_what_is_read_in_a_thought(fakes, tokenizer):
     assert told["lines"] == 1 and told["count"] == (len(paid) == 2)
     assert told["mean"] == (len(paid) > 0 and abs(paid.mean() - 0.5) < 0.006)
     assert isinstance(told, Counter) and told["says"] == 1 and told["does"] == (runs.text[0, 2] == "red")
-
-
-def test_information():
-    from card.audit import _beside, information
-
-    first = np.repeat([0, 1], 50)
-    assert information(first, first) == pytest.approx(np.log(2))
-    assert information(first, np.tile([0, 1], 50)) == pytest.approx(0, abs=1e-12)
-    assert _beside([0.2, 0.1, 0.3, 0.1, 0.1])["p"] == pytest.approx(2 / 5)

@@ -14,6 +14,7 @@ from icrl.finetune.channel import MARKS, SIZE
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.heldout import held_out, words
 from icrl.finetune.network import new_model
+from icrl.finetune.population import Diaries
 from icrl.models.hf import TransformersModel
 
 
@@ -30,7 +31,7 @@ def model(tokenizer):
 
 def learn(model, tokenizer):
     """Some steps that change all that can change."""
-    data = Batches(Corpus(tokenizer, longest=8, warmup=1, tokens=300), 3, tokenizer.pad_token_id)
+    data = Batches(Corpus(tokenizer, source=Diaries(longest=8, warmup=1), tokens=300), 3, tokenizer.pad_token_id)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for i in range(3):
         model(input_ids=data[i]["input_ids"], labels=data[i]["labels"]).loss.backward()

@@ -12,12 +12,13 @@ from icrl.finetune.corpus import Corpus
 from icrl.finetune.heldout import ARMS, EVALUATION_SEEDS, STORIES, held_out, trained, words
 from icrl.finetune.mixture import draw_prompt, draw_task
 from icrl.finetune.players import SHARES, draw_player
+from icrl.finetune.population import Diaries
 from icrl.prompts import scenarios
 
 
 @pytest.fixture(scope="module")
 def corpus(tokenizer):
-    return Corpus(tokenizer, seed=0, longest=20, warmup=1, tokens=1500)
+    return Corpus(tokenizer, 0, Diaries(longest=20, warmup=1))
 
 
 @pytest.fixture
@@ -42,11 +43,11 @@ def same(rows, others):
 class TestStream:
     def test_a_batch_is_a_function_of_seed_and_index(self, corpus, tokenizer):
         first = {i: corpus.batch(i) for i in range(8)}
-        fresh = Corpus(tokenizer, seed=0, longest=20, warmup=1, tokens=1500)
+        fresh = Corpus(tokenizer, 0, Diaries(longest=20, warmup=1))
         assert all(same(first[i], fresh.batch(i)) for i in reversed(range(8)))
 
     def test_batches_differ_by_index_and_by_seed(self, corpus, tokenizer):
-        other = Corpus(tokenizer, seed=1, longest=20, warmup=1, tokens=1500)
+        other = Corpus(tokenizer, 1, Diaries(longest=20, warmup=1))
         batches = [corpus.batch(0), corpus.batch(1), other.batch(0), other.batch(1)]
         assert len({tokenizer.decode(batch[0].ids) for batch in batches}) == 4
 
@@ -123,7 +124,7 @@ class TestMixture:
 
     def test_it_begins_with_short_plain_games(self, tokenizer):
         """At the beginning: few arms, short, told as chats."""
-        corpus = Corpus(tokenizer, longest=200, warmup=10_000, tokens=1500)
+        corpus = Corpus(tokenizer, source=Diaries(longest=200, warmup=10_000))
         for i in range(40):
             (row, *_) = corpus.batch(i)
             text = tokenizer.decode(row.ids)
@@ -146,9 +147,9 @@ def test_plain_answers_are_taught_as_probabilities(corpus):
 
 def test_nothing_tells_the_best_arm_beforehand(tokenizer):
     """Its place, and whether its label is one of the first half of the alphabet, as often as by chance."""
-    corpus, places, early, shown = Corpus(tokenizer, longest=4, warmup=1, tokens=1500), [], [], []
+    corpus, places, early, shown = Corpus(tokenizer, source=Diaries(longest=4, warmup=1)), [], [], []
     for i in range(250):
-        _, played, _ = corpus.games(i, np.random.default_rng((0, i)))
+        _, _, played = corpus.games(i, np.random.default_rng((0, i)))
         if played.means is None or played.means.ndim != 2:
             continue
         best = played.means.argmax(axis=1)
@@ -165,7 +166,7 @@ def test_nothing_tells_the_best_arm_beforehand(tokenizer):
 
 def test_thoughts_tell_the_history(tokenizer):
     """Counts are right; means as often as the batch was meant to have them right."""
-    corpus, right, seen = Corpus(tokenizer, seed=5, longest=20, warmup=1, tokens=1500), 0, 0
+    corpus, right, seen = Corpus(tokenizer, 5, Diaries(longest=20, warmup=1)), 0, 0
     for i in range(700):
         rows = corpus.batch(i)
         text = tokenizer.decode(rows[0].ids)

@@ -64,7 +64,8 @@ def test_all_answers_of_a_row_that_grows_are_marked(case, fakes, tokenizer):
     agent = LLMAgent(fakes.FakeModel(tokenizer), prompt)
     runs = rollout(agent, task, episodes=2)
     writer = agent.writer(task.public)
-    for b, row in enumerate(diary(writer, runs, labels(writer, runs), [8])):
+    rows = diary(writer, runs, labels(writer, runs), range(9) if grows(writer) else [8])
+    for b, row in enumerate(rows):
         said = tokenizer.decode(row.ids[row.says]).split("<|end|>")[:-1]
         wanted = runs.text[b, :9].tolist() if grows(writer) else [runs.text[b, 8]]
         assert said == wanted
@@ -77,10 +78,10 @@ def test_the_teacher_is_asked_where_an_answer_begins(case, fakes, tokenizer):
     runs = rollout(agent, task, episodes=3)
     writer = agent.writer(task.public)
     teacher = np.random.default_rng(0).dirichlet(np.ones(task.public.n_arms), (3, runs.horizon))
-    for b, row in enumerate(diary(writer, runs, labels(writer, runs), [8], teacher)):
+    times = range(9) if grows(writer) else [8]
+    for b, row in enumerate(diary(writer, runs, labels(writer, runs), times, teacher)):
         assert [tokenizer.decode([token]) for token in row.choices] == list(runs.names[b])
         at = np.flatnonzero(row.policy.sum(axis=1))
-        times = range(9) if grows(writer) else [8]
         assert [tokenizer.decode([token]) for token in row.ids[at]] == [runs.text[b, t] for t in times]
         np.testing.assert_array_equal(row.policy[at], [teacher[b, t] for t in times])
     assert not any(row.policy.any() for row in diary(writer, runs, labels(writer, runs), [8]))

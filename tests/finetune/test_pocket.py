@@ -13,11 +13,12 @@ from icrl.finetune import pocket
 from icrl.finetune.batches import IGNORE, Batches, loss
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.network import new_model
+from icrl.finetune.population import Diaries
 
 
 @pytest.fixture(scope="module")
 def small(tokenizer):
-    return Batches(Corpus(tokenizer, longest=8, warmup=1, tokens=300), 3, tokenizer.pad_token_id)
+    return Batches(Corpus(tokenizer, source=Diaries(longest=8, warmup=1), tokens=300), 3, tokenizer.pad_token_id)
 
 
 def test_a_batch_wants_all_text_but_the_padding(small, tokenizer):
@@ -53,7 +54,7 @@ def interrupt(*_):
 
 
 def test_training_continues_from_its_last_checkpoint(tmp_path, monkeypatch, tokenizer):
-    monkeypatch.setattr(pocket, "Corpus", partial(Corpus, longest=8, warmup=1, tokens=300))
+    monkeypatch.setattr(pocket, "Corpus", partial(Corpus, source=Diaries(longest=8, warmup=1), tokens=300))
     monkeypatch.setattr(pocket, "new_tokenizer", lambda: tokenizer)
     monkeypatch.setattr(pocket, "LOOK", 2)
     monkeypatch.setattr(pocket, "played", partial(pocket.played, episodes=2))

@@ -1,0 +1,106 @@
+"""How a student does beside its teacher and its base, on the same luck."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from icrl.agents import LLMAgent, Uniform, replay, rollout
+from icrl.agents.base import AnyAgent
+from icrl.envs import Episodes
+from icrl.envs.types import Floats
+from icrl.experiments import measures
+from icrl.experiments.bootstrap import interval
+from icrl.experiments.distill_splits import Split
+from icrl.experiments.paired import paired_difference
+from icrl.finetune.labels import Labels
+from icrl.models import Model
+
+Interval = tuple[float, float, float]
+"""Value, low and high: a bootstrap over episodes."""
+MEASURES: dict[str, Callable[[Episodes], Floats]] = {
+    "regret": measures.final_regret,
+    "suffix failure": lambda runs: measures.suffix_failure(runs).astype(np.float64),
+    "K MinFrac": measures.min_frac,
+    "GreedyFrac": measures.greedy_frac,
+    "coverage": measures.coverage,
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One player's part of a comparison: means with intervals, and paired differences from the teacher."""
+
+    measures: Mapping[str, Interval]
+    beside: Mapping[str, Interval]
+    normalised: Interval
+    """(R - R_teacher) / (R_uniform - R_teacher): 0 is the teacher's regret, 1 uniform play's."""
+    agreement: Mapping[str, float]
+    """With the teacher, on the teacher's histories and on its own."""
+
+
+def compared(split: Split, models: Mapping[str, Model], teacher: AnyAgent, episodes: int, seed: int) -> dict[str, Side]:
+    """Each model beside the teacher.
+
+    Args:
+        split: What is played.
+        models: By name.
+        teacher: Whom they learnt from.
+        episodes: Of each.
+        seed: Of the luck, which is the same for all.
+    """
+    theirs, blind = (rollout(agent, split.task, episodes=episodes, seed=seed) for agent in (teacher, Uniform()))
+    players = {name: LLMAgent(model, split.prompt) for name, model in models.items()}
+    found = {name: rollout(agent, split.task, episodes=episodes, seed=seed) for name, agent in players.items()}
+    return {name: side(runs, theirs, blind, players[name], teacher) for name, runs in found.items()}
+
+
+def side(runs: Episodes, theirs: Episodes, blind: Episodes, player: LLMAgent, teacher: AnyAgent) -> Side:
+    """One player's part."""
+    own = {name: interval(np.mean, measure(runs)) for name, measure in MEASURES.items()}
+    beside = {name: paired_difference(runs, theirs, measure) for name, measure in MEASURES.items()}
+    regrets = (measures.final_regret(one) for one in (runs, theirs, blind))
+    return Side(
+        own,
+        {name: (found.diff, found.low, found.high) for name, found in beside.items()},
+        normalised(*regrets),
+        agreement(runs, theirs, player, teacher),
+    )
+
+
+def normalised(ours: Floats, theirs: Floats, blind: Floats) -> Interval:
+    """The share of the way from the teacher's regret to uniform play's; all [B], on the same luck."""
+
+    def share(lost: Any, room: Any, axis: int) -> Any:
+        return lost.mean(axis=axis) / room.mean(axis=axis)
+
+    return interval(share, ours - theirs, blind - theirs)
+
+
+def agreement(runs: Episodes, theirs: Episodes, player: LLMAgent, teacher: AnyAgent) -> dict[str, float]:
+    """How like the teacher a player chooses; ties of the teacher all count.
+
+    Returns:
+        On the teacher's histories and on the player's own: share of steps whose most probable arm is one that the
+        teacher may choose, and the mean total variation between the policies.
+    """
+    names = player.names(theirs.public, theirs.episode, theirs.seed)
+    shown = replace(theirs, names=names)
+    states = Labels("policy", teacher)
+    read = [choice.probs for choice in replay(player, shown)]
+    ours = np.stack([probs[:, 0] for probs in read if probs is not None], axis=1)
+    assert runs.probs is not None
+    return _alike(ours, states(shown), "the teacher's") | _alike(runs.probs, states(runs), "its own")
+
+
+def _alike(ours: Floats, theirs: Floats, whose: str) -> dict[str, float]:
+    first = np.take_along_axis(theirs, ours.argmax(axis=2)[..., None], axis=2)[..., 0] > 0
+    played = theirs.sum(axis=2) > 0
+    apart = np.abs(ours - theirs).sum(axis=2) / 2
+    return {
+        f"agreement on {whose} histories": float(first[played].mean()),
+        f"total variation on {whose} histories": float(apart[played].mean()),
+    }

@@ -1,0 +1,64 @@
+"""Where a distilled model is judged: what it was trained for, and what lies beyond that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from icrl.envs import Bandit, Gap
+from icrl.envs.types import AnyWorld
+from icrl.experiments.config import build_task
+from icrl.experiments.distill_plan import DistillPlan, judged
+from icrl.finetune.heldout import STORIES, trained
+from icrl.prompts import Prompt, scenarios
+
+LONGER = 3
+"""Times the horizon."""
+DRAWN = 200
+"""Tasks by which it is found how many arms were trained on."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A task, and how it is told."""
+
+    name: str
+    task: AnyWorld
+    prompt: Prompt
+
+
+def splits(plan: DistillPlan) -> list[Split]:
+    """Those that the plan's task allows: a task of the user's own, or of other means, has fewer."""
+    return list(_splits(plan))
+
+
+def _splits(plan: DistillPlan) -> Iterator[Split]:
+    task, fields = build_task(plan.evaluate.task), plan.evaluate.prompt
+    yield Split("in distribution", task, judged(fields | {"labels": trained()}, task))
+    yield Split("new labels", task, judged(fields, task))
+    if new := [name for name in scenarios() if name not in STORIES]:
+        yield Split("new scenario", task, judged(fields | {"scenario": new[0]}, task))
+    if not isinstance(task, BaseModel):
+        return
+    if isinstance(task, Bandit):
+        yield Split("larger K", _changed(task, n_arms=_most_arms(plan) + 2), judged(fields, task))
+        if isinstance(task.means, Gap):
+            smaller = task.means.model_copy(update={"gap": task.means.gap / 2})
+            yield Split("smaller gap", _changed(task, means=smaller), judged(fields, task))
+    if task.public.horizon is not None and "horizon" in type(task).model_fields:
+        yield Split(f"horizon x{LONGER}", _changed(task, horizon=LONGER * task.public.horizon), judged(fields, task))
+
+
+def _changed(task: Any, **fields: Any) -> Any:
+    return type(task).model_validate(task.model_dump() | fields)
+
+
+def _most_arms(plan: DistillPlan) -> int:
+    """Of the tasks that were trained on."""
+    rng = np.random.default_rng(0)
+    families = plan.data.tasks
+    return max(families[i % len(families)].draw(rng).public.n_arms for i in range(DRAWN))

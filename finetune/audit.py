@@ -1,0 +1,125 @@
+"""What training rows give away or lack, found before anything is trained on them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from icrl.envs import Episodes
+from icrl.envs.types import Floats, Ints
+from icrl.finetune.labels import one_hot
+from icrl.finetune.rows import IGNORE
+
+SHUFFLES = 500
+SURE, NATS = 0.01, 0.01
+"""A leak is called one where chance gives as much with at most this probability, and it is so much more than chance's
+is on average: a place that tells which of five arms is best gives half a nat."""
+
+
+@dataclass
+class Audit:
+    """Collects what is looked at, game by game."""
+
+    places: dict[int, list[Ints]] = field(default_factory=dict)
+    """By number of arms, the best arm's place of each game [games]."""
+    names: dict[int, list[Sequence[str]]] = field(default_factory=dict)
+    apart: list[float] = field(default_factory=list)
+    """Total variation between who plays and who is learnt from, per step."""
+
+    def add(self, played: Episodes, taught: Floats | None) -> None:
+        """Looks at the games of a batch; only those of one best arm can tell it beforehand."""
+        if taught is not None:
+            known = taught.sum(axis=2) > 0
+            plays = one_hot(played.arms, played.public.n_arms) if played.probs is None else played.probs
+            self.apart += (np.abs(plays - taught).sum(axis=2)[known] / 2).tolist()
+        if played.means is None or played.means.ndim != 2 or played.names is None:
+            return
+        k = played.public.n_arms
+        self.places.setdefault(k, []).append(played.means.argmax(axis=1))
+        self.names.setdefault(k, []).extend(played.names)
+
+    def found(self) -> dict[str, Any]:
+        """Information that place and label have about the best arm, and how far players are from the teacher."""
+        leaks = {what: _worst(self, what) for what in ("place", "label")}
+        odd = [best % 2 == 0 for bests in self.places.values() for best in np.concatenate(bests)]
+        return {
+            "games": len(odd),
+            "leaks": leaks,
+            "best at an odd place": float(np.mean(odd)) if odd else None,
+            "divergence of context and teacher": float(np.mean(self.apart)) if self.apart else None,
+            "passed": not any(_tells(found) for found in leaks.values() if found is not None),
+        }
+
+
+def _tells(found: dict[str, float]) -> bool:
+    return found["nats"] - found["by chance"] > NATS and found["p"] < SURE
+
+
+def _worst(audit: Audit, what: str) -> dict[str, float] | None:
+    """The number of arms of which most games were seen."""
+    if not audit.places:
+        return None
+    k = max(audit.places, key=lambda arms: len(audit.names[arms]))
+    return {"arms": k, **leak(np.array(audit.names[k]), np.concatenate(audit.places[k]))[f"{what} and best"]}
+
+
+def leak(names: Any, best: Ints) -> dict[str, dict[str, float]]:
+    """Mutual information in nats, what chance alone would give, and a permutation test's p-value.
+
+    Args:
+        names: [B, K] labels.
+        best: [B] best arms.
+
+    Returns:
+        Of place and best, label and best, label and place; chance puts the best arm, or for the last one the labels,
+        anywhere in each game.
+    """
+    rng, arms = np.random.default_rng(0), names.shape[1]
+    labels = np.unique(names, return_inverse=True)[1].reshape(names.shape)
+    places = np.broadcast_to(np.arange(arms), labels.shape)
+    wins = [np.eye(arms, dtype=int)[k] for k in (best, *rng.integers(arms, size=(SHUFFLES, len(best))))]
+    mixed = [labels, *(rng.permuted(labels, axis=1) for _ in range(SHUFFLES))]
+    return {
+        "place and best": _beside([information(places, won) for won in wins]),
+        "label and best": _beside([information(labels, won) for won in wins]),
+        "label and place": _beside([information(label, places) for label in mixed]),
+    }
+
+
+def _beside(nats: list[float]) -> dict[str, float]:
+    """The first one beside the others, which are chance's."""
+    own, chance = nats[0], np.array(nats[1:])
+    return {"nats": own, "by chance": float(chance.mean()), "p": float((1 + (chance >= own).sum()) / len(nats))}
+
+
+def information(first: Ints, second: Ints) -> float:
+    """Mutual information of two arrays of codes, in nats."""
+    codes = first.ravel() * (second.max() + 1) + second.ravel()
+    counts = np.bincount(codes, minlength=(first.max() + 1) * (second.max() + 1)).reshape(-1, second.max() + 1)
+    joint: Floats = counts / counts.sum()
+    apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    some = joint > 0
+    return float((joint[some] * np.log(joint[some] / apart[some])).sum())
+
+
+def spans(rows: Iterable[Mapping[str, Any]], decode: Any, known: Collection[str]) -> list[str]:
+    """Texts that are learnt as answers and are no label, each once.
+
+    Args:
+        rows: See `icrl.finetune.rows`.
+        decode: Of the tokenizer.
+        known: All labels.
+    """
+    odd = Counter[str]()
+    for row in rows:
+        labels = np.asarray(row["labels"])
+        for at in row["at"]:
+            end = at + 1 + int(np.argmax(np.append(labels[at + 1 :], IGNORE) == IGNORE))
+            text = decode([int(labels[at])] if end == at + 1 else labels[at : end - 1].tolist())
+            if not any(name.startswith(text.strip()) for name in known):  # of some only the first token is learnt
+                odd[text] += 1
+    return list(odd)

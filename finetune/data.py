@@ -1,0 +1,122 @@
+"""Training rows as a data set on disk, with a manifest of where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from datasets import Dataset, Features, Sequence, Value, load_from_disk
+
+from icrl.finetune.corpus import Corpus
+from icrl.finetune.rows import columns
+
+MANIFEST, TRAIN, VALIDATION = "manifest.json", "train", "validation"
+FEATURES = Features(
+    input_ids=Sequence(Value("int32")),
+    labels=Sequence(Value("int32")),
+    at=Sequence(Value("int32")),
+    choices=Sequence(Value("int32")),
+    policy=Sequence(Value("float32")),
+)
+Watch = Callable[[int], None]
+"""Told how many decisions have been written."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is written."""
+
+    decisions: int
+    first: int = 0
+    """The corpus' batch to begin with."""
+
+
+@dataclass
+class Written:
+    """What was written, as it is being written."""
+
+    rows: int = 0
+    decisions: int = 0
+    tokens: int = 0
+    longest: int = 0
+    repeated: int = 0
+    """Rows that were there already, and are there once only."""
+    batches: int = 0
+
+
+def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: Watch) -> Iterator[dict[str, Any]]:
+    """Rows until there are enough decisions, each once.
+
+    Args:
+        corpus: Where they come from.
+        amount: How many decisions, and from which batch on.
+        window: Most tokens of a row.
+        written: Counts them.
+        watch: Is told of their decisions.
+
+    Raises:
+        ValueError: A row is longer than the window; nothing is ever cut off.
+    """
+    known = set[bytes]()
+    while written.decisions < amount.decisions:
+        for row in corpus.batch(amount.first + written.batches):
+            found = columns(row)
+            n, learnt = len(row.ids), len(found["at"]) or _answers(row.says)
+            if n > window:
+                raise ValueError(
+                    f"data: a row of {n} tokens is longer than the model's window of {window}; use shorter horizons, "
+                    "or a history that does not grow"
+                )
+            mark = hashlib.blake2b(row.ids.tobytes() + str(found["labels"]).encode(), digest_size=12).digest()
+            if mark in known:
+                written.repeated += 1
+                continue
+            known.add(mark)
+            written.rows, written.tokens = written.rows + 1, written.tokens + n
+            written.decisions, written.longest = written.decisions + learnt, max(written.longest, n)
+            watch(learnt)
+            yield found
+        written.batches += 1
+
+
+def _answers(says: Any) -> int:
+    """How many answers there are."""
+    return int((says[1:] & ~says[:-1]).sum())
+
+
+def write(corpus: Corpus, amount: Amount, window: int, out: Path, watch: Watch) -> Written:
+    """Streams rows to a data set in a folder that is not there yet."""
+    written = Written()
+    with TemporaryDirectory(dir=out.parent) as scratch:
+        made = Dataset.from_generator(
+            lambda: rows(corpus, amount, window, written, watch),
+            features=FEATURES,
+            cache_dir=scratch,
+            fingerprint=hashlib.blake2b(str(out).encode(), digest_size=8).hexdigest(),
+        )
+        made.save_to_disk(f"{scratch}/whole")
+        Path(f"{scratch}/whole").rename(out)
+    return written
+
+
+def read_rows(folder: Path) -> Dataset:
+    """The rows that `write` wrote."""
+    return load_from_disk(str(folder))
+
+
+def read(folder: Path) -> tuple[Dataset, Dataset, dict[str, Any]]:
+    """Rows to train on, rows to validate on, and the manifest.
+
+    Raises:
+        ValueError: The folder does not hold them.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return load_from_disk(str(folder / TRAIN)), load_from_disk(str(folder / VALIDATION)), manifest
+    except (OSError, ValueError) as error:
+        raise ValueError(f"data: {folder} holds no training rows; icrl distill-data writes them ({error})") from error

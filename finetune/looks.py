@@ -1,0 +1,59 @@
+"""Looks at how a model plays while it is trained, and which of its states is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.stats import spearmanr
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+REGRET = "regret"
+Play = Callable[[Any], Mapping[str, float]]
+"""Lets a model play, and measures it."""
+
+
+class Looking(TrainerCallback):  # type: ignore[misc]  # transformers counts as untyped
+    """Lets the model play every so many steps, and logs what is measured."""
+
+    def __init__(self, trainer: Trainer, every: int, play: Play) -> None:
+        self.trainer, self.every, self.play = trainer, every, play
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> TrainerControl:
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            if state.is_world_process_zero:
+                self.trainer.log(dict(self.play(given["model"])))
+            control.should_save = control.should_evaluate = True
+        return control
+
+
+@dataclass(frozen=True)
+class Look:
+    """One state of the model in training."""
+
+    step: int
+    loss: float
+    """On rows that it is not trained on."""
+    regret: float
+
+
+def looks(history: Sequence[Mapping[str, Any]]) -> list[Look]:
+    """The states of which regret and loss are known, of a trainer's log."""
+    losses = {entry["step"]: float(entry["eval_loss"]) for entry in history if "eval_loss" in entry}
+    regrets = {entry["step"]: float(entry[REGRET]) for entry in history if REGRET in entry}
+    return [Look(step, losses[step], regret) for step, regret in regrets.items() if step in losses]
+
+
+def best(found: Sequence[Look]) -> Look:
+    """The one with the least regret: a lower loss need not play better (Lambert et al. 2020, arXiv 2002.04523)."""
+    return min(found, key=lambda look: (look.regret, look.loss))
+
+
+def agreement(found: Sequence[Look]) -> float | None:
+    """Rank correlation of loss and regret over the states; None where it is not known."""
+    if len({look.loss for look in found}) < 2 or len({look.regret for look in found}) < 2:
+        return None
+    return float(spearmanr([look.loss for look in found], [look.regret for look in found]).statistic)

@@ -1,0 +1,70 @@
+"""What a distillation is about: tasks, prompts and players drawn by their shares, and whose choices are learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.random import Generator
+
+from icrl.agents.base import AnyAgent
+from icrl.envs.types import AnyWorld
+from icrl.finetune.labels import OF_TEACHER, Label, Labels, Oracle
+from icrl.finetune.topic import Topic
+from icrl.prompts import Prompt
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Shares(Generic[T]):
+    """Things, and how often each comes."""
+
+    things: tuple[T, ...]
+    weights: tuple[float, ...]
+
+    def draw(self, rng: Generator) -> T:
+        """One of them."""
+        p = np.array(self.weights) / sum(self.weights)
+        return self.things[int(rng.choice(len(p), p=p))]
+
+
+@dataclass(frozen=True)
+class Syllabus:
+    """A source of topics for `icrl.finetune.corpus.Corpus`.
+
+    Args:
+        tasks: Each draws a task.
+        prompt: Draws how that task is told.
+        players: Who make the histories, given the prompt, which the model itself reads when it is one of them.
+        label: What is learnt of them; see `icrl.finetune.labels.Label`.
+        teacher: Whose choices are learnt, for labels that need one.
+        decisions: How many decisions of an episode are learnt where each is a row of its own, as of summaries: early
+            ones more often, since later ones differ less.
+    """
+
+    tasks: Shares[Callable[[Generator], AnyWorld]]
+    prompt: Callable[[Generator, AnyWorld], Prompt]
+    players: Shares[Callable[[Prompt], AnyAgent]]
+    label: Label
+    teacher: AnyAgent | None = None
+    decisions: int = 16
+
+    def __call__(self, rng: Generator, i: int) -> Topic:
+        """What batch i is about."""
+        task = self.tasks.draw(rng)(rng)
+        prompt = self.prompt(rng, task)
+        plays = self.players.draw(rng)(prompt)
+        return Topic(task, prompt, plays, plays, self.labels(task), times=self.times)
+
+    def labels(self, task: AnyWorld) -> Labels:
+        """What is learnt on a task."""
+        teacher = self.teacher if self.label in OF_TEACHER else None
+        return Labels(self.label, teacher, Oracle(task) if self.label == "optimal" else None)
+
+    def times(self, rng: Generator, steps: int) -> Collection[int]:
+        """Steps to learn, drawn evenly over orders of magnitude."""
+        drawn = np.exp(rng.uniform(0, np.log(steps + 1), self.decisions)).astype(np.int64) - 1
+        return set(drawn.tolist())

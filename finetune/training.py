@@ -1,0 +1,109 @@
+"""How a model is trained: TRL's and PEFT's own settings, with what differs here by default."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any
+
+import torch
+from peft import LoraConfig
+from pydantic import Field
+from trl import SFTConfig
+
+from icrl.envs.spec import Spec, check_keys
+
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""By name, so that adapters say the same for models of any size, and every server knows them."""
+LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": list(MODULES), "task_type": "CAUSAL_LM"}
+SFT: dict[str, Any] = {
+    "learning_rate": 2e-4,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.03,
+    "num_train_epochs": 1,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "train_sampling_strategy": "group_by_length",
+    "logging_steps": 10,
+    "report_to": "none",
+    "save_only_model": False,
+    "dataloader_pin_memory": False,
+}
+OURS = {
+    "output_dir": "it is the folder of the run",
+    "max_length": "rows are never cut off",
+    "seed": "give the plan's",
+    "save_strategy": "give looks",
+    "save_steps": "give looks",
+    "dataset_text_field": "rows are tokens already",
+    "assistant_only_loss": "what is learnt is known by construction",
+    "completion_only_loss": "what is learnt is known by construction",
+}
+"""Settings of SFTConfig that a file cannot give, and why."""
+
+
+class Training(Spec):
+    """How a model is trained.
+
+    Attributes:
+        full: Whether all weights are trained, instead of an adapter.
+        lora: Fields of `peft.LoraConfig` (r, lora_alpha, use_rslora, use_dora, ...), over LORA.
+        sft: Fields of `trl.SFTConfig` (learning_rate, packing, report_to, ...), over SFT.
+        looks: How often the model plays during training; of these states the one with the least regret is kept.
+        seed: Of the adapter's first weights and of the order of rows.
+    """
+
+    full: bool = False
+    lora: dict[str, Any] = Field(default_factory=dict)
+    sft: dict[str, Any] = Field(default_factory=dict)
+    looks: Annotated[int, Field(ge=1)] = 5
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+
+    def model_post_init(self, context: Any) -> None:
+        """Raises ValueError for a setting that there is not."""
+        check_keys(self.lora, [f.name for f in fields(LoraConfig)], "lora")
+        check_keys(self.sft, [f.name for f in fields(SFTConfig)], "sft")
+        if named := [name for name in self.sft if name in OURS]:
+            raise ValueError(f"sft.{named[0]}: it cannot be given here: {OURS[named[0]]}")
+        if self.full and self.lora:
+            raise ValueError(f"lora: full training has no adapter, got {self.lora}")
+
+    def adapter(self, model: Any) -> LoraConfig | None:
+        """PEFT's settings; None if all weights are trained.
+
+        Raises:
+            ValueError: The model has none of the modules, or PEFT refuses the settings.
+        """
+        if self.full:
+            return None
+        given = LORA | self.lora
+        if isinstance(wanted := given["target_modules"], list | tuple):
+            linear = {
+                name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)
+            }
+            if not (there := [name for name in wanted if name in linear]):
+                raise ValueError(
+                    f"lora.target_modules: the model has none of {', '.join(wanted)}; its linear layers are "
+                    f"{', '.join(sorted(linear - {'lm_head'}))}"
+                )
+            given |= {"target_modules": there}
+        try:
+            return LoraConfig(**given)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"lora: {error}") from error
+
+    def arguments(self, out: str, rows: int) -> SFTConfig:
+        """TRL's settings for so many rows.
+
+        Raises:
+            ValueError: TRL refuses them.
+        """
+        cuda = torch.cuda.is_available()
+        given = SFT | {"bf16": cuda, "gradient_checkpointing": cuda} | self.sft
+        try:
+            told = SFTConfig(output_dir=out, max_length=None, seed=self.seed, **given)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"sft: {error}") from error
+        at_once = told.per_device_train_batch_size * told.gradient_accumulation_steps * told.world_size
+        steps = told.max_steps if told.max_steps > 0 else max(1, int(rows * told.num_train_epochs / at_once))
+        told.save_strategy, told.save_steps = "steps", max(1, steps // self.looks)
+        return told

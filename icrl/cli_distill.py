@@ -1,0 +1,115 @@
+"""The commands `icrl distill-data`, `icrl distill` and `icrl distill-eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from icrl import distill_tables as tables
+from icrl.bars import bars
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+console = Console()
+STOPPED = "Stopped. Checkpoints and rows that are whole are kept; the same command continues."
+_Plan = Annotated[Path, typer.Argument(help="A YAML file with model, teacher, label, data, train, evaluate.")]
+_Out = Annotated[Path, typer.Option(help="The folder for rows, checkpoints, adapter and evaluation.")]
+
+
+def distill_data(plan: _Plan, out: _Out) -> None:
+    """Write the rows that a model is to be trained on, and look through them.
+
+    Tasks, prompts and players are drawn as the file says, games are played and told by the prompts that also play.
+    DIR/data then holds the rows (Hugging Face datasets) and manifest.json: what they were drawn from, how many there
+    are, the longest one, and what an audit found: whether the place or the label of an arm gives away that it is the
+    best, and how far players are from the teacher.
+    """
+    from icrl.experiments.distill import write
+    from icrl.experiments.distill_plan import DistillPlan
+
+    given, out = DistillPlan.load(plan), out.expanduser()
+    with bars(STOPPED) as begin:
+        manifest = write(given, out, begin)
+    console.print(tables.manifest(manifest))
+    console.print(f"The rows are in {escape(str(out / 'data'))}.", soft_wrap=True)
+
+
+def distill(plan: _Plan, out: _Out) -> None:
+    """Train a model to play like a teacher: rows, training, evaluation.
+
+    A file may read:
+
+    [dim]model: pocket
+    teacher: {type: UCB, alpha: 0.5}
+    label: policy
+    data:
+      tasks:
+        - task: {n_arms: {choice: [3, 5, 8]}, horizon: {log: [20, 100]}, means: {kind: uniform}}
+      context:
+        - {agent: teacher, weight: 0.8}
+        - {agent: Uniform, weight: 0.2}
+      decisions: 200_000
+    train:
+      lora: {r: 32, lora_alpha: 64}
+      sft: {learning_rate: 2.0e-3}
+    evaluate: {task: bernoulli-hard, episodes: 256}[/dim]
+
+    label says what is learnt at each step of a history: what was taken; what the teacher would choose there, or one
+    draw of its policy (teacher_sample), or the policy as a whole; or the optimal arm. Fields of lora and sft are those
+    of PEFT's LoraConfig and of TRL's SFTConfig.
+
+    Now and then during training the model plays; DIR/training/adapter is the state with the least regret. The same
+    command again continues where it stopped.
+    """
+    from icrl.experiments.distill import distill as distil_all
+    from icrl.experiments.distill_eval import evaluate, save, students, table, verdict
+    from icrl.experiments.distill_plan import DistillPlan
+
+    given, out = DistillPlan.load(plan), out.expanduser()
+    with bars(STOPPED) as begin:
+        done = distil_all(given, out, begin)
+        console.print(tables.looks(done.trained))
+        found = evaluate(given, students(given, out), begin)
+    save(found, out, {})
+    _told(table(found), verdict(found), out)
+
+
+def distill_eval(
+    plan: _Plan,
+    out: _Out,
+    adapter: Annotated[str | None, typer.Option(help="Judge another adapter of the same base.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    text: Annotated[Path | None, typer.Option(help="A text file: what the model forgot, by its perplexity.")] = None,
+) -> None:
+    """Judge what was learnt: student, base and teacher on the same luck.
+
+    Splits are what was trained for (in distribution), new labels, a new scenario, more arms, a smaller gap, and three
+    times the horizon. Normalised regret is 0 for the teacher's and 1 for that of uniform play.
+    """
+    from icrl.experiments.distill_eval import evaluate, perplexity, save, students, table, verdict
+    from icrl.experiments.distill_plan import DistillPlan
+
+    given, out = DistillPlan.load(plan), out.expanduser()
+    read = None if text is None else text.read_text(encoding="utf-8")
+    with bars(STOPPED) as begin:
+        models = students(given, out, adapter)
+        found = evaluate(given, models, begin, tuple(split or ()))
+    more = {} if read is None else {"perplexity": {name: perplexity(model, read) for name, model in models.items()}}
+    save(found, out, more)
+    _told(table(found), verdict(found), out)
+    for name, value in more.get("perplexity", {}).items():
+        console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}")
+
+
+def _told(rows: pd.DataFrame, worse: list[str], out: Path) -> None:
+    console.print(tables.evaluation(rows))
+    for sentence in worse:
+        console.print(f"[yellow]worse:[/] {escape(sentence)}", soft_wrap=True)
+    if not worse:
+        console.print("Nowhere is the student worse than its teacher, as far as these episodes tell.")
+    console.print(f"The table is {escape(str(out / 'evaluation.csv'))}.", soft_wrap=True)

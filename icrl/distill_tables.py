@@ -1,0 +1,62 @@
+"""Tables of `icrl distill`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icrl.finetune.sft import Trained
+
+_SHOWN = {
+    "normalised regret": "normalised\nregret",
+    "suffix failure": "suffix\nfailure",
+    "K MinFrac": "K\nMinFrac",
+    "GreedyFrac": "Greedy\nFrac",
+    "coverage": "coverage",
+    "agreement on the teacher's histories": "agreement,\nteacher's",
+    "agreement on its own histories": "agreement,\nits own",
+    "total variation on the teacher's histories": "variation,\nteacher's",
+}
+
+
+def manifest(found: Mapping[str, Any]) -> Table:
+    """What was written, and what the audit found."""
+    table = Table(title="rows", box=SIMPLE_HEAD)
+    for head in ("", "rows", "decisions", "tokens", "longest", "repeated"):
+        table.add_column(head, justify="right")
+    for name, part in found["written"].items():
+        table.add_row(name, *(f"{part[key]:,}" for key in ("rows", "decisions", "tokens", "longest", "repeated")))
+    audit = found["audit"]
+    leaks = {what: leak for what, leak in audit["leaks"].items() if leak}
+    told = [f"{what} of the best arm: {leak['nats']:.3f} nats, p = {leak['p']:.2f}" for what, leak in leaks.items()]
+    table.caption = escape(f"audit {'passed' if audit['passed'] else 'FAILED'}; " + "; ".join(told))
+    return table
+
+
+def looks(trained: Trained) -> Table:
+    """How the model played during training."""
+    table = Table(title="looks", box=SIMPLE_HEAD)
+    for head in ("step", "loss", "regret of uniform's"):
+        table.add_column(head, justify="right")
+    for look in trained.looks:
+        table.add_row(str(look.step), f"{look.loss:.4f}", f"{look.regret:.3f}" + " *" * (look == trained.best))
+    if trained.agreement is not None:
+        table.caption = f"rank correlation of loss and regret: {trained.agreement:+.2f}"
+    return table
+
+
+def evaluation(found: pd.DataFrame) -> Table:
+    """A row for each split and player."""
+    table = Table(title="student, base and teacher on the same luck", box=SIMPLE_HEAD, padding=0)
+    for head in ("split", "player", *_SHOWN.values()):
+        table.add_column(head, justify="left" if head in ("split", "player") else "right")
+    for _, row in found.iterrows():
+        table.add_row(row["split"], row["player"], *(f"{row[name]:.3f}" for name in _SHOWN))
+    return table
