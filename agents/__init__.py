@@ -12,7 +12,7 @@ from icrl.agents.duels import RUCB, DoubleThompson
 from icrl.agents.exp3 import EXP3
 from icrl.agents.fits import east, fit_east, in_context, mean_difference, principal, time_direction
 from icrl.agents.forgetting import DiscountedThompson, DiscountedUCB, SlidingWindowUCB
-from icrl.agents.hybrids import EpsilonMix, Mixture, Schedule, TryAll
+from icrl.agents.hybrids import EpsilonMix, Mixture, NoiseCurriculum, Schedule, TryAll
 from icrl.agents.linear import LinThompsonSampling, LinUCB
 from icrl.agents.llm import LLMAgent
 from icrl.agents.plays import Pairs, Plays, collect, matched, prompt_pairs
@@ -56,6 +56,7 @@ __all__ = [
     "Mixture",
     "MostLikelyBest",
     "NameBias",
+    "NoiseCurriculum",
     "OrderSensitivity",
     "Pairs",
     "Plays",

@@ -47,6 +47,24 @@ class Distilled:
     trained: Trained
 
 
+class Telling(TrainerCallback):  # type: ignore[misc]  # transformers counts as untyped
+    """Moves a progress bar."""
+
+    def __init__(self, begin: Begin) -> None:
+        self.begin, self.done = begin, 0
+        self.watch: Callable[[str, int, int], None] = lambda name, done, tokens: None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Says how many steps there are."""
+        self.watch = self.begin("training", state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Says how many are done."""
+        loss = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
+        self.watch("" if loss is None else f"loss {loss:.3g}", state.global_step - self.done, 0)
+        self.done = state.global_step
+
+
 def write(plan: DistillPlan, out: Path, begin: Begin) -> dict[str, Any]:
     """Writes the plan's rows to OUT/data unless they are there; returns their manifest.
 
@@ -125,7 +143,7 @@ def distill(plan: DistillPlan, out: Path, begin: Begin, callbacks: tuple[Trainer
         playing(plan, model),
         plan.label == "policy",
         plan.served.model,
-        callbacks,
+        (Telling(begin), *callbacks),
     )
     return Distilled(plan, out, done)
 

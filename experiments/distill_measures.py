@@ -26,7 +26,7 @@ MEASURES: dict[str, Callable[[Episodes], Floats]] = {
     "suffix failure": lambda runs: measures.suffix_failure(runs).astype(np.float64),
     "K MinFrac": measures.min_frac,
     "GreedyFrac": measures.greedy_frac,
-    "coverage": measures.coverage,
+    "coverage": lambda runs: measures.coverage(runs)[:, -1],
 }
 
 
@@ -75,7 +75,8 @@ def normalised(ours: Floats, theirs: Floats, blind: Floats) -> Interval:
     """The share of the way from the teacher's regret to uniform play's; all [B], on the same luck."""
 
     def share(lost: Any, room: Any, axis: int) -> Any:
-        return lost.mean(axis=axis) / room.mean(axis=axis)
+        lost, room = lost.mean(axis=axis), room.mean(axis=axis)
+        return np.divide(lost, room, out=np.full(np.shape(lost), np.nan), where=room != 0)
 
     return interval(share, ours - theirs, blind - theirs)
 

@@ -23,6 +23,7 @@ from icrl.finetune.labels import OF_TEACHER, Label
 from icrl.finetune.syllabus import Shares, Syllabus
 from icrl.finetune.training import Training
 from icrl.models import Model
+from icrl.models.load import is_served
 from icrl.prompts import Prompt
 
 Count = Annotated[int, Field(ge=1)]
@@ -155,7 +156,8 @@ class DistillPlan(Spec):
         fields = {"model": given} if isinstance(given, str) else given
         if bad := sorted({"prompt", "temperature", "steering"} & set(fields)):
             raise ValueError(f"model.{bad[0]}: it is said elsewhere; give model, revision, dtype and the like")
-        as_served(fields, "model")
+        if is_served(name := as_served(fields, "model").model):
+            raise ValueError(f"model: {name!r} is served, and only what transformers loads can be trained")
         return fields
 
     @model_validator(mode="after")

@@ -5,12 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from datasets import Dataset, Features, Sequence, Value, load_from_disk
+from datasets import (
+    Dataset,
+    Features,
+    Sequence,
+    Value,
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+    load_from_disk,
+)
 
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.rows import columns
@@ -92,7 +102,7 @@ def _answers(says: Any) -> int:
 def write(corpus: Corpus, amount: Amount, window: int, out: Path, watch: Watch) -> Written:
     """Streams rows to a data set in a folder that is not there yet."""
     written = Written()
-    with TemporaryDirectory(dir=out.parent) as scratch:
+    with TemporaryDirectory(dir=out.parent) as scratch, _quiet():
         made = Dataset.from_generator(
             lambda: rows(corpus, amount, window, written, watch),
             features=FEATURES,
@@ -102,6 +112,18 @@ def write(corpus: Corpus, amount: Amount, window: int, out: Path, watch: Watch) 
         made.save_to_disk(f"{scratch}/whole")
         Path(f"{scratch}/whole").rename(out)
     return written
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars of datasets: whoever watches has one."""
+    shown = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not shown:
+            enable_progress_bars()
 
 
 def read_rows(folder: Path) -> Dataset:

@@ -84,9 +84,12 @@ class Labels:
         teacher = self._asked()
         states = Stating(teacher, draws=self.draws) if isinstance(teacher, Algorithm) else teacher
         stated = [choice.probs for choice in replay(states, played)]
-        if any(probs is None for probs in stated):
+        unknown = np.full((len(played), played.public.n_arms), np.nan)
+        known = np.stack([unknown if probs is None else probs[:, 0] for probs in stated], axis=1)
+        on = np.arange(played.horizon) < played.lengths[:, None]
+        if np.isnan(known[on]).any():
             raise ValueError(f"teacher: {teacher!r} does not tell its probabilities; use label='teacher'")
-        return np.stack([probs[:, 0] for probs in stated if probs is not None], axis=1)
+        return np.where(on[..., None], known, 0.0)
 
 
 @dataclass(frozen=True)

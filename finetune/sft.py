@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTTrainer
 
@@ -63,7 +63,7 @@ def train(
     """
     if tokenizer.pad_token_id is None:
         raise ValueError("tokenizer: it has no pad token, which rows of one batch need; set one (pad_token)")
-    told = how.arguments(str(out), len(rows[0]))
+    told = how.arguments(str(out), [len(ids) for ids in rows[0]["input_ids"]])
     if soft and (told.packing or told.padding_free):
         raise ValueError("sft.packing: rows with whole policies cannot be packed; use another label, or no packing")
     every, told.save_strategy = told.save_steps, "no"  # looks save
@@ -78,6 +78,8 @@ def train(
         data_collator=collate,
         callbacks=list(callbacks),
     )
+    if told.disable_tqdm:
+        trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Looking(trainer, every, play))
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)) if out.is_dir() else None)
     found = looks(trainer.state.log_history)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any
 
@@ -27,7 +28,10 @@ SFT: dict[str, Any] = {
     "report_to": "none",
     "save_only_model": False,
     "dataloader_pin_memory": False,
+    "disable_tqdm": True,
 }
+PACK = 4096
+"""Tokens of packed rows, where no row is longer: without flash attention their cost grows with the square."""
 OURS = {
     "output_dir": "it is the folder of the run",
     "max_length": "rows are never cut off",
@@ -91,16 +95,17 @@ class Training(Spec):
         except (TypeError, ValueError) as error:
             raise ValueError(f"lora: {error}") from error
 
-    def arguments(self, out: str, rows: int) -> SFTConfig:
-        """TRL's settings for so many rows.
+    def arguments(self, out: str, lengths: Sequence[int]) -> SFTConfig:
+        """TRL's settings for rows of such lengths.
 
         Raises:
             ValueError: TRL refuses them.
         """
-        cuda = torch.cuda.is_available()
+        cuda, rows = torch.cuda.is_available(), len(lengths)
         given = SFT | {"bf16": cuda, "gradient_checkpointing": cuda} | self.sft
+        room = max(PACK, *lengths) if given.get("packing") else None
         try:
-            told = SFTConfig(output_dir=out, max_length=None, seed=self.seed, **given)
+            told = SFTConfig(output_dir=out, max_length=room, seed=self.seed, **given)
         except (TypeError, ValueError) as error:
             raise ValueError(f"sft: {error}") from error
         at_once = told.per_device_train_batch_size * told.gradient_accumulation_steps * told.world_size

@@ -108,7 +108,10 @@ def _match(model: Any, name: str, weights: Mapping[str, Any]) -> None:
     """Raises ValueError unless an adapter's weights are those that its layers have; PEFT only reports others."""
     from peft import get_peft_model_state_dict
 
-    wanted = {key.removeprefix(PREFIX) for key in get_peft_model_state_dict(model, adapter_name=name)}
+    wanted = {
+        key.removeprefix(PREFIX)
+        for key in get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    }
     given = {key.removeprefix(PREFIX) for key in weights}
     if odd := sorted(wanted ^ given):
         which = "lacks" if odd[0] in wanted else "has"

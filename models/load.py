@@ -72,6 +72,11 @@ def load_base(
     return _load(name, tokenizer, revision, dtype, device_map)
 
 
+def is_served(name: str) -> bool:
+    """Whether a server or vLLM runs the model, and not transformers."""
+    return name.lower().startswith((*URLS, ENGINE))
+
+
 def _as_served(name: str, **given: str | None) -> None:
     """Raises ValueError for what only transformers can be told."""
     if told := [key for key, value in given.items() if value is not None]:

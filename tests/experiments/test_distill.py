@@ -1,0 +1,194 @@
+"""From a plan to an adapter, on pocket."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from icrl import load_model
+from icrl.cli import app
+from icrl.envs import make
+from icrl.experiments import distill
+from icrl.experiments.distill_eval import evaluate, perplexity, students, table, verdict
+from icrl.experiments.distill_plan import DistillPlan, judged
+from icrl.experiments.distill_splits import splits
+from icrl.finetune import data as store
+from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, trained
+
+PLAN = """
+model: pocket
+teacher: {type: UCB, alpha: 0.5}
+label: policy
+data:
+  tasks:
+    - {n_arms: {choice: [2, 3]}, horizon: {log: [4, 8]}, means: {kind: uniform}}
+    - {weight: 0.5, task: {n_arms: 2, horizon: 5, means: {kind: gap, best: {uniform: [0.5, 1.0]}, gap: 0.4}}}
+  context:
+    - {agent: teacher, weight: 0.7}
+    - {agent: student, weight: 0.1}
+    - {agent: {type: NoiseCurriculum, agent: UCB}, weight: 0.1}
+    - {agent: {type: "icrl.finetune.rollin:RollIn"}, weight: 0.1}
+  prompt: {scenario: {choice: [buttons, slots]}}
+  decisions: 200
+  validation: 40
+train:
+  sft: {learning_rate: 1.0e-3, logging_steps: 1}
+  looks: 2
+evaluate: {task: {preset: bernoulli-hard, horizon: 6}, episodes: 8, looks: 4}
+"""
+
+
+def plan(**changes):
+    fields = yaml.safe_load(PLAN)
+    for path, value in changes.items():
+        *outer, last = path.split("__")
+        inner = fields
+        for key in outer:
+            inner = inner[key]
+        inner[last] = value
+    return DistillPlan.model_validate(fields)
+
+
+def begin(title, steps):
+    return lambda name, done, tokens: None
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A folder in which the plan is done."""
+    folder = tmp_path_factory.mktemp("distilled")
+    (folder / "plan.yaml").write_text(PLAN)
+    found = CliRunner().invoke(app, ["distill", str(folder / "plan.yaml"), "--out", str(folder / "run")])
+    assert found.exit_code == 0, found.output
+    return folder
+
+
+def test_an_adapter_comes_out(out):
+    run = out / "run"
+    served = load_model("pocket", adapter=str(run / "training" / "adapter"))
+    assert served.facts["revision"] != load_model("pocket").facts["revision"]
+    found = json.loads((run / "evaluation.json").read_text())
+    names = ["in distribution", "new labels", "new scenario", "larger K", "smaller gap", "horizon x3"]
+    assert list(found["splits"]) == names and (run / "evaluation.csv").read_text().count("\n") == 1 + 2 * len(names)
+
+
+def test_the_manifest_tells_where_rows_come_from(out):
+    train, validation, manifest = store.read(out / "run" / "data")
+    assert (
+        manifest["written"]["train"]["rows"] == len(train)
+        and len(validation) == manifest["written"]["validation"]["rows"]
+    )
+    assert manifest["written"]["train"]["decisions"] == sum(map(len, train["at"])) >= 200
+    assert manifest["teacher"] == {"type": "UCB", "alpha": 0.5} and manifest["data"]["seed"] == 0
+    assert manifest["audit"]["answers that are no label"] == [] and manifest["audit"]["passed"]
+    assert manifest["held out"]["seeds"] == [0, len(EVALUATION_SEEDS)] and "trl" in manifest["versions"]
+    seen = {token for row in train["input_ids"] for token in row}
+    words = {load_model("pocket").tokenizer.convert_tokens_to_ids(word) for word in held_out("buttons")}
+    assert not seen & words, "held-out labels are never shown"
+    both = {tuple(ids) for part in (train, validation) for ids in part["input_ids"]}
+    assert len(both) == len(train) + len(validation)
+
+
+def test_the_same_command_does_nothing_twice(out, monkeypatch):
+    monkeypatch.setattr(distill.store, "write", None)
+    before = {path: path.stat().st_mtime for path in (out / "run" / "data").rglob("*")}
+    found = CliRunner().invoke(app, ["distill-data", str(out / "plan.yaml"), "--out", str(out / "run")])
+    assert found.exit_code == 0 and "audit passed" in found.output
+    assert before == {path: path.stat().st_mtime for path in (out / "run" / "data").rglob("*")}
+
+
+def test_a_folder_of_another_plan_is_left_alone(out):
+    with pytest.raises(ValueError, match="is of another plan: its data is .*; give another folder"):
+        distill.write(plan(data__decisions=300), out / "run", begin)
+    with pytest.raises(ValueError, match="is of another plan: its train is"):
+        distill.distill(plan(train__looks=3), out / "run", begin)
+
+
+def test_some_splits_another_adapter_and_what_was_forgotten(out):
+    text = out / "text.txt"
+    text.write_text("Which button do you press? Reward 1. " * 20)
+    command = ["distill-eval", str(out / "plan.yaml"), "--out", str(out / "run"), "--split", "new labels"]
+    command += ["--adapter", str(out / "run" / "training" / "adapter"), "--text", str(text)]
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 0, found.output
+    told = json.loads((out / "run" / "evaluation.json").read_text())
+    assert list(told["splits"]) == ["new labels"] and set(told["perplexity"]) == {"base", "student"}
+    assert told["perplexity"]["base"] > 1 != told["perplexity"]["student"]
+
+
+def test_nobody_forgets_alone(out):
+    models = students(plan(), out / "run")
+    text = "Reward 1 and Reward 0, " * 30
+    plain = load_model("pocket")
+    assert perplexity(models["base"], text) == pytest.approx(perplexity(plain, text))
+    assert perplexity(models["student"], text) != pytest.approx(perplexity(plain, text))
+    with pytest.raises(ValueError, match="text: it must have two tokens at least"):
+        perplexity(plain, "")
+
+
+def test_a_teacher_is_as_good_as_itself():
+    """A model in the teacher's place: what is measured of it beside itself is nothing."""
+    found = evaluate(
+        plan(teacher={"model": "pocket"}), {"base": load_model("pocket"), "student": load_model("pocket")}, begin
+    )
+    side = found["in distribution"]["student"]
+    assert side.agreement["total variation on its own histories"] < 0.7
+    assert set(table(found)["split"]) == set(found) and isinstance(verdict(found), list)
+
+
+def test_splits_are_what_they_are_called():
+    by = {split.name: split for split in splits(plan())}
+    assert set(by["in distribution"].prompt.words) == set(trained()) and not set(by["new labels"].prompt.words) & set(
+        trained()
+    )
+    assert by["new scenario"].prompt.story != by["new labels"].prompt.story
+    assert by["larger K"].task.n_arms == 5 and by["horizon x3"].task.horizon == 18
+    assert by["smaller gap"].task.means.gap == pytest.approx(0.1)
+    assert [split.name for split in splits(plan(evaluate__task="switching"))] == [
+        *("in distribution", "new labels", "new scenario", "horizon x3"),
+    ]
+
+
+def test_labels_of_a_prompt_that_names_some_are_those():
+    task = make("bernoulli-hard")
+    assert judged({"labels": ["a", "b", "c", "d", "e"]}, task).words == ("a", "b", "c", "d", "e")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"teacher": None}, "teacher: label 'policy' or the context needs one"),
+        ({"teacher": "UCBB"}, "teacher: unknown algorithm 'UCBB', did you mean 'UCB'"),
+        ({"label": "best"}, "Input should be 'taken'"),
+        ({"data__tasks": []}, "at least 1 item"),
+        ({"data__tasks": [{"n_arms": {"choice": []}}]}, "task.n_arms.choice: give a list"),
+        ({"data__context": [{"agent": "UCBB"}]}, "data.context.0.agent: unknown algorithm"),
+        ({"model": {"model": "pocket", "prompt": {}}}, "model.prompt: it is said elsewhere"),
+        (
+            {"model": "http://127.0.0.1:9/v1"},
+            "model: 'http://127.0.0.1:9/v1' is served, and only what transformers loads",
+        ),
+        ({"train__sft": {"max_length": 3}}, "sft.max_length: it cannot be given here"),
+        ({"evaluate__seed": 10**6}, "less than 999999"),
+    ],
+)
+def test_bad_plans(changes, sentence):
+    with pytest.raises(ValueError, match=sentence.replace(".", r"\.").replace("(", r"\(")):
+        plan(**changes)
+
+
+def test_a_teacher_that_cannot_play_the_task(tmp_path):
+    bad = plan(data__tasks=[{"kind": "dueling", "preset": "x"}], label="taken")
+    with pytest.raises(ValueError):
+        distill.write(bad, tmp_path, begin)
+    pairs = plan(data__tasks=["dueling"], data__context=[{"agent": "teacher"}], label="taken")
+    with pytest.raises(ValueError, match="UCB cannot play this task"):
+        distill.write(pairs, tmp_path, begin)
+    assert not Path(tmp_path / "data" / "train").exists()
+
+
+def test_there_is_nothing_to_judge_yet(tmp_path):
+    with pytest.raises(ValueError, match="is not there yet; icrl distill makes it"):
+        students(plan(), tmp_path)

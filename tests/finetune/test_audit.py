@@ -1,0 +1,75 @@
+"""What rows give away is found before anything is trained on them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from icrl.agents import UCB, Uniform, rollout
+from icrl.envs import Bandit, Gap
+from icrl.finetune.audit import Audit, information, leak, spans
+from icrl.finetune.labels import Labels
+
+TASK = Bandit(n_arms=4, horizon=5, means=Gap(best=0.7, gap=0.3))
+NAMES = ("red", "blue", "green", "pink", "grey", "black")
+
+
+def games(odd, fixed, n=400):
+    """Games in which the best arm stands at any place or at odd ones, and labels are fixed or drawn anew."""
+    runs, rng = rollout(Uniform(), TASK, episodes=n), np.random.default_rng(0)
+    names = tuple(NAMES[:4] if fixed else tuple(rng.permutation(NAMES)[:4].tolist()) for _ in range(n))
+    runs = replace(runs, names=names)
+    return runs.take(runs.best_arm % 2 == 0) if odd else runs
+
+
+def audited(runs):
+    found = Audit()
+    found.add(runs, Labels("taken")(runs))
+    return found.found()
+
+
+def test_nothing_is_told_beforehand():
+    found = audited(games(odd=False, fixed=False))
+    assert found["passed"] and found["best at an odd place"] == pytest.approx(0.5)
+
+
+def test_places_and_labels_that_tell_are_found():
+    """The odd/even test of Headless-AD: good arms at odd places only."""
+    fixed, drawn = (audited(games(odd=True, fixed=fixed)) for fixed in (True, False))
+    assert not fixed["passed"] and fixed["best at an odd place"] == 1
+    assert fixed["leaks"]["place"]["nats"] > 0.1 and fixed["leaks"]["label"]["nats"] > 0.1
+    assert drawn["leaks"]["label"]["nats"] - drawn["leaks"]["label"]["by chance"] < 0.01
+    assert not drawn["passed"], "the place still tells, however labels are drawn"
+
+
+def test_how_far_players_are_from_the_teacher():
+    own, runs = rollout(UCB(), TASK, episodes=256), games(odd=False, fixed=False)
+    found = Audit()
+    found.add(own, Labels("taken")(own))
+    assert found.found()["divergence of context and teacher"] == 0
+    found = Audit()
+    found.add(runs, Labels("teacher", UCB())(runs))
+    assert 0.6 < found.found()["divergence of context and teacher"] < 0.8
+
+
+def test_information():
+    first = np.repeat([0, 1], 50)
+    assert information(first, first) == pytest.approx(np.log(2))
+    assert information(first, np.tile([0, 1], 50)) == pytest.approx(0, abs=1e-12)
+
+
+def test_chance_is_as_informative_as_chance():
+    rng = np.random.default_rng(1)
+    names = np.array([rng.permutation(NAMES)[:4] for _ in range(300)])
+    found = leak(names, rng.integers(4, size=300))
+    assert all(
+        0.001 < part["p"] <= 1 and part["nats"] == pytest.approx(part["by chance"], rel=1) for part in found.values()
+    )
+
+
+def test_answers_that_are_no_label(tokenizer):
+    ids = tokenizer.encode("redblue", add_special_tokens=False)
+    end = tokenizer.eos_token_id
+    good = {"labels": [-100, ids[0], end, -100], "at": [1]}
+    bad = {"labels": [-100, end, -100, ids[1]], "at": [1]}
+    assert spans([good], tokenizer.decode, NAMES) == [] and len(spans([good, bad], tokenizer.decode, NAMES)) == 1
