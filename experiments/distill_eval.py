@@ -14,7 +14,7 @@ import torch
 from icrl.experiments.distill_measures import Side, compared
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import Split, splits
-from icrl.experiments.vectors import Begin
+from icrl.experiments.progress import Begin
 from icrl.models.hf import TransformersModel
 from icrl.models.load import load_base
 

@@ -15,11 +15,11 @@ from icrl.envs import Episodes
 from icrl.experiments import sweep_settings as settings
 from icrl.experiments import vectors
 from icrl.experiments.config import Experiment
+from icrl.experiments.progress import Begin
 from icrl.experiments.runner import run
 from icrl.experiments.sweep_plan import SteeringPlan
 from icrl.experiments.sweep_settings import Setting
 from icrl.experiments.sweep_table import candidates, measured
-from icrl.experiments.vectors import Begin
 
 
 @dataclass(frozen=True)

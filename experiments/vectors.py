@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from icrl.agents import (
     time_direction,
 )
 from icrl.agents.record import Step
+from icrl.experiments.progress import Begin
 from icrl.experiments.sweep_plan import Fit, SteeringPlan
 from icrl.models.controlvector import from_gguf
 from icrl.models.steering import SteeringVector
@@ -30,8 +31,6 @@ PLAN, LAYERS = "plan.json", "layers"
 TIME = "time"
 CONTROLS = ("shuffled", "random", "permuted")
 """Kinds of vectors that mean nothing; their files have a number behind this."""
-Begin = Callable[[str, int], Callable[[str, int, int], None]]
-"""Called with what begins and how many steps it has; gives whom to tell of its progress, a `Watch`."""
 
 
 def place(out: Path, kind: str, layer: int | None) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 from scipy.stats import spearmanr
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-REGRET = "regret"
+REGRET, ERROR = "regret", "regret error"
 Play = Callable[[Any], Mapping[str, float]]
 """Lets a model play, and measures it."""
 
@@ -38,18 +38,29 @@ class Look:
     loss: float
     """On rows that it is not trained on."""
     regret: float
+    error: float
+    """Standard error of that mean over episodes."""
 
 
 def looks(history: Sequence[Mapping[str, Any]]) -> list[Look]:
     """The states of which regret and loss are known, of a trainer's log."""
     losses = {entry["step"]: float(entry["eval_loss"]) for entry in history if "eval_loss" in entry}
-    regrets = {entry["step"]: float(entry[REGRET]) for entry in history if REGRET in entry}
-    return [Look(step, losses[step], regret) for step, regret in regrets.items() if step in losses]
+    played = {entry["step"]: entry for entry in history if REGRET in entry}
+    return [
+        Look(step, losses[step], float(entry[REGRET]), float(entry[ERROR]))
+        for step, entry in played.items()
+        if step in losses
+    ]
 
 
 def best(found: Sequence[Look]) -> Look:
-    """The one with the least regret: a lower loss need not play better (Lambert et al. 2020, arXiv 2002.04523)."""
-    return min(found, key=lambda look: (look.regret, look.loss))
+    """The one with the least regret: a lower loss need not play better (Lambert et al. 2020, arXiv 2002.04523).
+
+    Of those whose regret cannot be told from the least, by two standard errors, it is the one with the lowest loss.
+    """
+    least = min(found, key=lambda look: look.regret)
+    tied = [look for look in found if look.regret <= least.regret + 2 * least.error]
+    return min(tied, key=lambda look: look.loss)
 
 
 def agreement(found: Sequence[Look]) -> float | None:

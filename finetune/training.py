@@ -110,5 +110,5 @@ class Training(Spec):
             raise ValueError(f"sft: {error}") from error
         at_once = told.per_device_train_batch_size * told.gradient_accumulation_steps * told.world_size
         steps = told.max_steps if told.max_steps > 0 else max(1, int(rows * told.num_train_epochs / at_once))
-        told.save_strategy, told.save_steps = "steps", max(1, steps // self.looks)
+        told.save_strategy, told.save_steps = "steps", -(-steps // self.looks)
         return told

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
         rollout,
     )
     from icrl.envs import Bandit, Episodes, make
-    from icrl.experiments import compare
+    from icrl.experiments.compare import compare
+    from icrl.experiments.distilling import distill
     from icrl.models import ServerLost, ServerSettings, SteeringVector, load_model
     from icrl.prompts import Prompt
 
@@ -40,6 +41,7 @@ _HOMES = {
     ),
     "icrl.envs": ("Bandit", "Episodes", "make"),
     "icrl.experiments": ("compare",),
+    "icrl.experiments.distilling": ("distill",),
     "icrl.models": ("ServerLost", "ServerSettings", "SteeringVector", "load_model"),
     "icrl.prompts": ("Prompt",),
 }
@@ -62,6 +64,7 @@ __all__ = [
     "ThompsonSampling",
     "Uniform",
     "compare",
+    "distill",
     "fit_east",
     "load_model",
     "make",

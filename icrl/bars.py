@@ -1,18 +1,16 @@
-"""Progress bars of the commands that do several things in turn."""
+"""Progress bars of a command, and what it says where it is interrupted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from icrl.experiments.vectors import Begin
+    from icrl.experiments.progress import Begin
 
 
 @contextmanager
@@ -22,18 +20,10 @@ def bars(stopped: str) -> Iterator[Begin]:
     Args:
         stopped: What is then said.
     """
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
+    from icrl.experiments.progress import bars as plain
+
     try:
-        with Progress(*columns, TimeRemainingColumn(), console=Console()) as progress:
-
-            def begin(title: str, steps: int) -> Callable[[str, int, int], None]:
-                bar = progress.add_task(title, total=steps)
-
-                def watch(agent: str, done: int, tokens: int) -> None:
-                    progress.update(bar, advance=done, description=escape(f"{title}: {agent}"))
-
-                return watch
-
+        with plain() as begin:
             yield begin
     except KeyboardInterrupt:
         Console(stderr=True).print(stopped)

@@ -29,8 +29,8 @@ def distill_data(plan: _Plan, out: _Out) -> None:
     are, the longest one, and what an audit found: whether the place or the label of an arm gives away that it is the
     best, and how far players are from the teacher.
     """
-    from icrl.experiments.distill import write
     from icrl.experiments.distill_plan import DistillPlan
+    from icrl.experiments.distilling import write
 
     given, out = DistillPlan.load(plan), out.expanduser()
     with bars(STOPPED) as begin:
@@ -66,9 +66,9 @@ def distill(plan: _Plan, out: _Out) -> None:
     Now and then during training the model plays; DIR/training/adapter is the state with the least regret. The same
     command again continues where it stopped.
     """
-    from icrl.experiments.distill import distill as distil_all
     from icrl.experiments.distill_eval import evaluate, save, students, table, verdict
     from icrl.experiments.distill_plan import DistillPlan
+    from icrl.experiments.distilling import distill as distil_all
 
     given, out = DistillPlan.load(plan), out.expanduser()
     with bars(STOPPED) as begin:

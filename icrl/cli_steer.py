@@ -13,8 +13,8 @@ from icrl import steer_tables
 from icrl.bars import bars
 
 if TYPE_CHECKING:
+    from icrl.experiments.progress import Begin
     from icrl.experiments.sweep_plan import SteeringPlan
-    from icrl.experiments.vectors import Begin
 
 app = typer.Typer(
     help="Steer what a model does by adding a direction to its residual stream: fit it, try it, look at it.",

@@ -46,7 +46,9 @@ def looks(trained: Trained) -> Table:
     for head in ("step", "loss", "regret of uniform's"):
         table.add_column(head, justify="right")
     for look in trained.looks:
-        table.add_row(str(look.step), f"{look.loss:.4f}", f"{look.regret:.3f}" + " *" * (look == trained.best))
+        table.add_row(
+            str(look.step), f"{look.loss:.4f}", f"{look.regret:.3f} ± {look.error:.3f}" + " *" * (look == trained.best)
+        )
     if trained.agreement is not None:
         table.caption = f"rank correlation of loss and regret: {trained.agreement:+.2f}"
     return table

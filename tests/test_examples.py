@@ -1,5 +1,6 @@
 """The examples run as they are."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,19 +9,29 @@ import pytest
 import yaml
 
 from icrl.experiments import Experiment
+from icrl.experiments.distill_plan import DistillPlan
+from icrl.experiments.distill_splits import splits
+from icrl.finetune.corpus import Corpus
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+FEWER = {"distill.py": ["1500"]}
+"""What an example is given here, so that it takes seconds."""
+
+
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_scripts(script, tmp_path):
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, script, *FEWER.get(script.name, [])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "regret" in done.stdout
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(EXAMPLES.glob("*.yaml")) - {EXAMPLES / "steering.yaml"}), ids=lambda path: path.name
+    "path",
+    sorted(set(EXAMPLES.glob("*.yaml")) - {EXAMPLES / "steering.yaml", EXAMPLES / "distill.yaml"}),
+    ids=lambda path: path.name,
 )
 def test_experiments_can_be_built(path):
     plan = Experiment.load(path)
@@ -41,6 +52,15 @@ def test_steering_is_swept(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "Chosen: " in done.stdout and (tmp_path / "here" / "sweep.png").exists()
+
+
+def test_the_distillation_is_a_plan(tokenizer):
+    """Its first rows can be written, and the page's plan is one, too."""
+    page = (EXAMPLES.parent / "docs" / "distilling.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    for plan in (DistillPlan.load(EXAMPLES / "distill.yaml"), DistillPlan.model_validate(yaml.safe_load(shown))):
+        assert all(len(Corpus(tokenizer, 0, plan.syllabus()).batch(i)) > 1 for i in range(3))
+        assert splits(plan)
 
 
 def test_the_demo_is_the_main_job():

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from icrl import load_model
 from icrl.cli import app
 from icrl.envs import make
-from icrl.experiments import distill
+from icrl.experiments import distilling
 from icrl.experiments.distill_eval import evaluate, perplexity, students, table, verdict
 from icrl.experiments.distill_plan import DistillPlan, judged
 from icrl.experiments.distill_splits import splits
@@ -92,7 +92,7 @@ def test_the_manifest_tells_where_rows_come_from(out):
 
 
 def test_the_same_command_does_nothing_twice(out, monkeypatch):
-    monkeypatch.setattr(distill.store, "write", None)
+    monkeypatch.setattr(distilling.store, "write", None)
     before = {path: path.stat().st_mtime for path in (out / "run" / "data").rglob("*")}
     found = CliRunner().invoke(app, ["distill-data", str(out / "plan.yaml"), "--out", str(out / "run")])
     assert found.exit_code == 0 and "audit passed" in found.output
@@ -101,9 +101,9 @@ def test_the_same_command_does_nothing_twice(out, monkeypatch):
 
 def test_a_folder_of_another_plan_is_left_alone(out):
     with pytest.raises(ValueError, match="is of another plan: its data is .*; give another folder"):
-        distill.write(plan(data__decisions=300), out / "run", begin)
+        distilling.write(plan(data__decisions=300), out / "run", begin)
     with pytest.raises(ValueError, match="is of another plan: its train is"):
-        distill.distill(plan(train__looks=3), out / "run", begin)
+        distilling.distill(plan(train__looks=3), out / "run", begin)
 
 
 def test_some_splits_another_adapter_and_what_was_forgotten(out):
@@ -182,10 +182,10 @@ def test_bad_plans(changes, sentence):
 def test_a_teacher_that_cannot_play_the_task(tmp_path):
     bad = plan(data__tasks=[{"kind": "dueling", "preset": "x"}], label="taken")
     with pytest.raises(ValueError):
-        distill.write(bad, tmp_path, begin)
+        distilling.write(bad, tmp_path, begin)
     pairs = plan(data__tasks=["dueling"], data__context=[{"agent": "teacher"}], label="taken")
     with pytest.raises(ValueError, match="UCB cannot play this task"):
-        distill.write(pairs, tmp_path, begin)
+        distilling.write(pairs, tmp_path, begin)
     assert not Path(tmp_path / "data" / "train").exists()
 
 

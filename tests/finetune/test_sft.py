@@ -17,6 +17,7 @@ from icrl.finetune.answers import labels
 from icrl.finetune.data import FEATURES
 from icrl.finetune.diary import diary
 from icrl.finetune.labels import Labels
+from icrl.finetune.looks import Look, best
 from icrl.finetune.rows import columns
 from icrl.finetune.sft import TRAINED, train
 from icrl.finetune.soft import Collate, SoftTrainer
@@ -122,7 +123,7 @@ class Stops(TrainerCallback):
 
 
 def regret(model):
-    return {"regret": 1.0, "mass": 1.0}
+    return {"regret": 1.0, "regret error": 0.1, "mass": 1.0}
 
 
 def learn(pocket, out, play=regret, callbacks=(), label="policy", **how):
@@ -156,7 +157,7 @@ def test_an_adapter_learns_and_is_loaded_again(pocket, tmp_path):
 def test_the_state_that_plays_best_is_kept(pocket, tmp_path):
     """Not the one with the lowest loss; how the two go together is told."""
     told = iter([0.2, 0.5])
-    done = learn(pocket, tmp_path, lambda model: {"regret": next(told), "mass": 1.0})
+    done = learn(pocket, tmp_path, lambda model: {"regret": next(told), "regret error": 0.1})
     assert done.best.step == 2 and done.looks[1].loss < done.looks[0].loss
     assert done.agreement == pytest.approx(-1)
     kept, worse = (
@@ -164,6 +165,11 @@ def test_the_state_that_plays_best_is_kept(pocket, tmp_path):
     )
     assert kept == (tmp_path / "checkpoint-2" / "adapter_model.safetensors").read_bytes() != worse
     assert json.loads((tmp_path / TRAINED).read_text())["best"]["step"] == 2
+
+
+def test_what_cannot_be_told_apart_is_told_by_the_loss():
+    near = [Look(1, 0.9, 0.50, 0.1), Look(2, 0.4, 0.65, 0.1), Look(3, 0.3, 0.75, 0.1)]
+    assert best(near).step == 2 and best(near[:1]).step == 1
 
 
 def test_all_weights_may_be_trained(pocket, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -15,15 +15,17 @@ import numpy as np
 from transformers import TrainerCallback
 
 from icrl.agents import Uniform, rollout
+from icrl.envs.spec import checked
 from icrl.experiments.config import build_task
 from icrl.experiments.distill_plan import DistillPlan
-from icrl.experiments.vectors import Begin, is_of, keep
+from icrl.experiments.progress import Begin, bars
+from icrl.experiments.vectors import is_of, keep
 from icrl.finetune import data as store
 from icrl.finetune.audit import Audit, spans
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.data import Amount
 from icrl.finetune.heldout import EVALUATION_SEEDS, words
-from icrl.finetune.looks import REGRET
+from icrl.finetune.looks import ERROR, REGRET
 from icrl.finetune.sft import Trained, train
 from icrl.models import Model
 from icrl.models.hf import TransformersModel
@@ -122,29 +124,49 @@ def _labels(plan: DistillPlan) -> tuple[str, ...]:
     return tuple(given) if isinstance(given, list) else words()
 
 
-def distill(plan: DistillPlan, out: Path, begin: Begin, callbacks: tuple[TrainerCallback, ...] = ()) -> Distilled:
-    """Data and training; what is there already is not done again.
+def distill(
+    plan: DistillPlan | str | Path | Mapping[str, Any],
+    out: str | Path,
+    begin: Begin | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Distilled:
+    """Teaches a model to play like an algorithm: writes rows, trains on them, keeps the state that plays best.
+
+    What is in the folder already is not done again, and a training goes on from its last checkpoint.
+
+    Args:
+        plan: A plan, its fields, or a YAML file of them; see `icrl.experiments.distill_plan.DistillPlan`.
+        out: The folder: rows in `data`, checkpoints and the adapter in `training`.
+        begin: Whom to tell of the progress; None: bars.
+        callbacks: Of transformers' Trainer.
 
     Raises:
         ValueError: The folder is of another plan, or something of the plan cannot be done.
     """
+    given, folder = as_plan(plan), Path(out).expanduser()
+    if begin is not None:
+        return _distilled(given, folder, begin, callbacks)
+    with bars() as shown:
+        return _distilled(given, folder, shown, callbacks)
+
+
+def as_plan(plan: DistillPlan | str | Path | Mapping[str, Any]) -> DistillPlan:
+    """A plan of whatever stands for one."""
+    if isinstance(plan, str | Path):
+        return DistillPlan.load(plan)
+    return plan if isinstance(plan, DistillPlan) else checked(DistillPlan, dict(plan))
+
+
+def _distilled(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[TrainerCallback]) -> Distilled:
     write(plan, out, begin)
     folder = out / TRAINING
     is_of(folder / PLAN, plan.about_training)
     keep(folder / PLAN, plan.about_training)
     model = _model(plan)
-    rows = store.read(out / DATA)
-    done = train(
-        model.model,
-        model.tokenizer,
-        rows[:2],
-        plan.train,
-        folder,
-        playing(plan, model),
-        plan.label == "policy",
-        plan.served.model,
-        (Telling(begin), *callbacks),
-    )
+    rows = store.read(out / DATA)[:2]
+    watching, soft = (Telling(begin), *callbacks), plan.label == "policy"
+    play, base = playing(plan, model), plan.served.model
+    done = train(model.model, model.tokenizer, rows, plan.train, folder, play, soft, base, watching)
     return Distilled(plan, out, done)
 
 
@@ -159,8 +181,10 @@ def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict
         runs, blind = (rollout(agent, task, episodes=judge.looks, seed=seed) for agent in (player, Uniform()))
         trained.train(training)
         assert runs.mass is not None
-        shares = {REGRET: float(np.nansum(runs.gap) / np.nansum(blind.gap)), "mass": float(np.nanmean(runs.mass))}
-        return shares
+        blindly = np.nansum(blind.gap) / len(blind)
+        shares = np.nansum(runs.gap, axis=1) / blindly
+        error = shares.std() / len(shares) ** 0.5
+        return {REGRET: float(shares.mean()), ERROR: float(error), "mass": float(np.nanmean(runs.mass))}
 
     return play
 
