@@ -11,10 +11,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from icrl.experiments.distill_measures import Side, compared
+from icrl.experiments.distill_measures import AGREEMENT, MEASURES, Side, compared
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import Split, splits
+from icrl.experiments.distilling import DATA, TRAINING
 from icrl.experiments.progress import Begin
+from icrl.finetune import data as store
+from icrl.finetune.adapters import describe
+from icrl.finetune.sft import ADAPTER, MODEL
 from icrl.models.hf import TransformersModel
 from icrl.models.load import load_base
 
@@ -41,7 +45,7 @@ def students(plan: DistillPlan, out: Path, adapter: str | None = None) -> dict[s
     fields = plan.served.model_dump(include={"model", "revision", "dtype", "device_map", "chat_template"})
     base = load_base(fields.pop("model"), **fields)
     assert isinstance(base, TransformersModel)
-    folder = Path(adapter) if adapter else out / "training" / ("model" if plan.train.full else "adapter")
+    folder = Path(adapter) if adapter else out / TRAINING / (MODEL if plan.train.full else ADAPTER)
     if not folder.is_dir():
         raise ValueError(f"out: {folder} is not there yet; icrl distill makes it")
     if plan.train.full and adapter is None:
@@ -102,12 +106,18 @@ def verdict(found: Found) -> list[str]:
     return told
 
 
-def save(found: Found, out: Path, more: dict[str, Any]) -> None:
-    """Writes table and verdict to OUT/evaluation.json and OUT/evaluation.csv."""
+def save(plan: DistillPlan, found: Found, out: Path, more: dict[str, Any]) -> None:
+    """Writes table and verdict to OUT/evaluation.json and OUT/evaluation.csv, and the adapter's card."""
     held = {split: {player: asdict(side) for player, side in sides.items()} for split, sides in found.items()}
     text = json.dumps({"splits": held, "worse": verdict(found), **more}, indent=1)
     (out / EVALUATION).write_text(text, encoding="utf-8")
-    table(found).to_csv(out / "evaluation.csv", index=False)
+    rows = table(found)
+    rows.to_csv(out / "evaluation.csv", index=False)
+    if (adapter := out / TRAINING / ADAPTER).is_dir():
+        manifest = store.read(out / DATA)[2]
+        told = {"base": plan.served.model, "teacher": plan.teacher, "label": plan.label}
+        told |= {key: manifest[key] for key in ("written", "versions")}
+        describe(adapter, told, rows[["split", "player", "normalised regret", *MEASURES, *AGREEMENT]])
 
 
 def perplexity(model: TransformersModel, text: str) -> float:

@@ -21,6 +21,8 @@ from icrl.models import Model
 
 Interval = tuple[float, float, float]
 """Value, low and high: a bootstrap over episodes."""
+ALIKE, WHOSE = ("agreement", "total variation"), ("the teacher's", "its own")
+AGREEMENT = tuple(f"{what} on {whose} histories" for whose in WHOSE for what in ALIKE)
 MEASURES: dict[str, Callable[[Episodes], Floats]] = {
     "regret": measures.final_regret,
     "suffix failure": lambda runs: measures.suffix_failure(runs).astype(np.float64),
@@ -94,14 +96,12 @@ def agreement(runs: Episodes, theirs: Episodes, player: LLMAgent, teacher: AnyAg
     read = [choice.probs for choice in replay(player, shown)]
     ours = np.stack([probs[:, 0] for probs in read if probs is not None], axis=1)
     assert runs.probs is not None
-    return _alike(ours, states(shown), "the teacher's") | _alike(runs.probs, states(runs), "its own")
+    return _alike(ours, states(shown), WHOSE[0]) | _alike(runs.probs, states(runs), WHOSE[1])
 
 
 def _alike(ours: Floats, theirs: Floats, whose: str) -> dict[str, float]:
     first = np.take_along_axis(theirs, ours.argmax(axis=2)[..., None], axis=2)[..., 0] > 0
     played = theirs.sum(axis=2) > 0
     apart = np.abs(ours - theirs).sum(axis=2) / 2
-    return {
-        f"agreement on {whose} histories": float(first[played].mean()),
-        f"total variation on {whose} histories": float(apart[played].mean()),
-    }
+    found = float(first[played].mean()), float(apart[played].mean())
+    return {f"{what} on {whose} histories": value for what, value in zip(ALIKE, found, strict=True)}

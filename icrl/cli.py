@@ -22,6 +22,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from icrl import tables
+from icrl.cli_adapters import app as adapters
 from icrl.cli_distill import distill, distill_data, distill_eval
 from icrl.cli_serve import serve
 from icrl.cli_steer import app as steer
@@ -249,6 +250,7 @@ app.command("distill-data")(distill_data)
 app.command("distill-eval")(distill_eval)
 app.command()(serve)
 app.add_typer(steer, name="steer")
+app.add_typer(adapters, name="adapters")
 
 
 @app.command()

@@ -75,7 +75,7 @@ def distill(plan: _Plan, out: _Out) -> None:
         done = distil_all(given, out, begin)
         console.print(tables.looks(done.trained))
         found = evaluate(given, students(given, out), begin)
-    save(found, out, {})
+    save(given, found, out, {})
     _told(table(found), verdict(found), out)
 
 
@@ -100,7 +100,7 @@ def distill_eval(
         models = students(given, out, adapter)
         found = evaluate(given, models, begin, tuple(split or ()))
     more = {} if read is None else {"perplexity": {name: perplexity(model, read) for name, model in models.items()}}
-    save(found, out, more)
+    save(given, found, out, more)
     _told(table(found), verdict(found), out)
     for name, value in more.get("perplexity", {}).items():
         console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}")

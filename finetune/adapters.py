@@ -1,0 +1,93 @@
+"""Adapters as files: which there are, what each is, and one made part of its model's weights."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icrl.models.adapters import CONFIG, read
+from icrl.models.hf import TransformersModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CARD, ABOUT = "README.md", "icrl.json"
+HEAD = """---
+base_model: {base}
+library_name: peft
+tags: [icrl, in-context-reinforcement-learning]
+---
+
+# An algorithm in a model's weights
+
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """An adapter on this machine."""
+
+    folder: Path
+    name: str
+    """A hash of its weights and settings: servers know it by that, so a new training is never taken for an old one."""
+    rank: int
+    base: str
+    about: Mapping[str, Any]
+    """What its card says, for programs; empty for adapters of other tools."""
+
+
+def listed(folder: Path) -> Iterator[Known]:
+    """All adapters in a folder and below, without those of checkpoints."""
+    for config in sorted(folder.rglob(CONFIG)):
+        if config.parent.name.startswith("checkpoint-"):
+            continue
+        try:
+            found = read(str(config.parent))
+        except ValueError:  # none in safetensors: it is not ours to load
+            continue
+        base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+        about = config.parent / ABOUT
+        told = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+        yield Known(config.parent, found.name, found.rank, base, told)
+
+
+def merge(model: TransformersModel, adapter: str, out: Path) -> None:
+    """Adds an adapter to its model's weights, and writes that model with its tokenizer.
+
+    Raises:
+        ValueError: The folder is there already, or the adapter does not fit.
+    """
+    if out.exists():
+        raise ValueError(f"out: {out} is there already; give a new folder")
+    from peft import PeftModel
+
+    folder = str(read(adapter).folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # that weights are missing is a warning only
+            whole = PeftModel.from_pretrained(model.model, folder)
+    except Exception as error:  # PEFT raises what it likes
+        raise ValueError(f"adapter: {adapter!r} does not fit the model: {error}") from error
+    whole.merge_and_unload(safe_merge=True).save_pretrained(out)
+    model.tokenizer.save_pretrained(out)
+
+
+def describe(folder: Path, about: Mapping[str, Any], found: pd.DataFrame) -> None:
+    """Writes the card beside an adapter.
+
+    Args:
+        folder: The adapter's.
+        about: What is to be known: base, teacher, label, data.
+        found: What was found of it.
+    """
+    (folder / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    told = [f"- {key}: {json.dumps(value)}" for key, value in about.items()]
+    rows = [[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row] for row in found.to_numpy()]
+    table = [list(found.columns), ["---"] * len(found.columns), *rows]
+    lines = [*HEAD.format(base=about["base"]).splitlines(), *told, "", "## What it does", ""]
+    lines += [f"| {' | '.join(row)} |" for row in table]
+    (folder / CARD).write_text("\n".join(lines) + "\n", encoding="utf-8")
