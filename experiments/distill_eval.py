@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 import torch
 
+from icrl.experiments.distill_data import DATA
 from icrl.experiments.distill_measures import AGREEMENT, MEASURES, Side, compared
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import Split, splits
-from icrl.experiments.distilling import DATA, TRAINING
+from icrl.experiments.distilling import trained_in
 from icrl.experiments.progress import Begin
 from icrl.finetune import data as store
 from icrl.finetune.adapters import describe
-from icrl.finetune.sft import ADAPTER, MODEL
 from icrl.models.hf import TransformersModel
 from icrl.models.load import load_base
 
@@ -45,7 +45,7 @@ def students(plan: DistillPlan, out: Path, adapter: str | None = None) -> dict[s
     fields = plan.served.model_dump(include={"model", "revision", "dtype", "device_map", "chat_template"})
     base = load_base(fields.pop("model"), **fields)
     assert isinstance(base, TransformersModel)
-    folder = Path(adapter) if adapter else out / TRAINING / (MODEL if plan.train.full else ADAPTER)
+    folder = Path(adapter) if adapter else trained_in(plan, out, plan.rounds.count)
     if not folder.is_dir():
         raise ValueError(f"out: {folder} is not there yet; icrl distill makes it")
     if plan.train.full and adapter is None:
@@ -113,7 +113,7 @@ def save(plan: DistillPlan, found: Found, out: Path, more: dict[str, Any]) -> No
     (out / EVALUATION).write_text(text, encoding="utf-8")
     rows = table(found)
     rows.to_csv(out / "evaluation.csv", index=False)
-    if (adapter := out / TRAINING / ADAPTER).is_dir():
+    if not plan.train.full and (adapter := trained_in(plan, out, plan.rounds.count)).is_dir():
         manifest = store.read(out / DATA)[2]
         told = {"base": plan.served.model, "teacher": plan.teacher, "label": plan.label}
         told |= {key: manifest[key] for key in ("written", "versions")}

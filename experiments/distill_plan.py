@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from numpy.random import Generator
 from pydantic import Field, field_validator, model_validator
@@ -131,6 +132,25 @@ class Judge(Spec):
         return LLMAgent(model, judged(self.prompt, build_task(self.task)), temperature)
 
 
+class Rounds(Spec):
+    """Further rounds, in which the model makes the histories, as the round before has left it.
+
+    Rows of all rounds are trained on together, from the base.
+
+    Attributes:
+        count: How many follow the first training.
+        kind: `dagger` labels what the model met, as the plan says (Ross et al. 2011); `best` takes what the model
+            itself did, in its episodes of least regret (iterative regret-minimising fine-tuning).
+        decisions: Of each; None: as many as of the first.
+        keep: Of `best`: the share of episodes of each batch.
+    """
+
+    count: Annotated[int, Field(ge=0)] = 0
+    kind: Literal["dagger", "best"] = "dagger"
+    decisions: Count | None = None
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.25
+
+
 class DistillPlan(Spec):
     """What is distilled into what.
 
@@ -139,6 +159,7 @@ class DistillPlan(Spec):
         teacher: An algorithm, or any agent; see Data.context and label.
         label: See `icrl.finetune.labels.Label`.
         data: What is read.
+        rounds: Further ones, on the model's own histories.
         train: See `icrl.finetune.training.Training`.
         evaluate: How the result is judged.
     """
@@ -147,6 +168,7 @@ class DistillPlan(Spec):
     teacher: str | Fields | None = None
     label: Label = "teacher"
     data: Data
+    rounds: Rounds = Rounds()
     train: Training = Training()
     evaluate: Judge = Judge()
 
@@ -197,6 +219,14 @@ class DistillPlan(Spec):
         """All that the rows depend on."""
         return self.model_dump(mode="json", include={"model", "teacher", "label", "data"})
 
+    def about_round(self, r: int) -> Fields:
+        """All that the rows of a further round depend on."""
+        return self.about_data | {
+            "round": r,
+            "rounds": self.rounds.model_dump(mode="json"),
+            "train": self.about_training["train"],
+        }
+
     @property
     def about_training(self) -> Fields:
         """All that the trained model depends on."""
@@ -205,6 +235,11 @@ class DistillPlan(Spec):
     def teaches(self) -> AnyAgent | None:
         """The teacher."""
         return None if self.teacher is None else players.agent(self.teacher, "teacher", _modelled)
+
+    def on_policy(self, model: Model) -> Syllabus:
+        """What is drawn for a further round: the model alone makes the histories."""
+        alone = replace(self.syllabus(model), players=Shares((partial(LLMAgent, model),), (1.0,)))
+        return replace(alone, label="taken", keep=self.rounds.keep) if self.rounds.kind == "best" else alone
 
     def syllabus(self, model: Model | None = None) -> Syllabus:
         """What is drawn for the corpus; the model is needed where it is a player."""

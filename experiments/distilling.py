@@ -1,43 +1,32 @@
-"""From a plan to an adapter: data, training, evaluation; each is done once, and what was interrupted goes on."""
+"""From a plan to an adapter: rows, training, rounds; each is done once, and what was interrupted goes on."""
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
-from importlib.metadata import version
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import Dataset, concatenate_datasets
 from transformers import TrainerCallback
 
 from icrl.agents import Uniform, rollout
 from icrl.envs.spec import checked
 from icrl.experiments.config import build_task
+from icrl.experiments.distill_data import DATA, PLAN, Rows
+from icrl.experiments.distill_data import write as write_rows
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.progress import Begin, bars
 from icrl.experiments.vectors import is_of, keep
 from icrl.finetune import data as store
-from icrl.finetune.audit import Audit, spans
-from icrl.finetune.corpus import Corpus
-from icrl.finetune.data import Amount
-from icrl.finetune.heldout import EVALUATION_SEEDS, words
 from icrl.finetune.looks import ERROR, REGRET
-from icrl.finetune.sft import Trained, train
+from icrl.finetune.sft import ADAPTER, MODEL, Trained, train
 from icrl.models import Model
 from icrl.models.hf import TransformersModel
 from icrl.models.load import load_base
-from icrl.models.weights import hashes
 
-PLAN, DATA, TRAINING = "plan.json", "data", "training"
-AUDITED = 200
-"""Batches whose games are looked at."""
-APART = 10_000_000
-"""The corpus' batches from here on are for validation."""
-PACKAGES = ("icrl", "datasets", "numpy", "peft", "torch", "transformers", "trl")
+TRAINING = "training"
 
 
 @dataclass(frozen=True)
@@ -47,6 +36,7 @@ class Distilled:
     plan: DistillPlan
     folder: Path
     trained: Trained
+    """Of the last round."""
 
 
 class Telling(TrainerCallback):  # type: ignore[misc]  # transformers counts as untyped
@@ -67,63 +57,6 @@ class Telling(TrainerCallback):  # type: ignore[misc]  # transformers counts as 
         self.done = state.global_step
 
 
-def write(plan: DistillPlan, out: Path, begin: Begin) -> dict[str, Any]:
-    """Writes the plan's rows to OUT/data unless they are there; returns their manifest.
-
-    Raises:
-        ValueError: The folder is of another plan, or the rows cannot be made.
-    """
-    folder, told = out / DATA, plan.about_data
-    if is_of(folder / PLAN, told):
-        return store.read(folder)[2]
-    folder.mkdir(parents=True, exist_ok=True)
-    model = _model(plan) if plan.student_plays else None
-    tokenizer = plan.served.tokenizer() if model is None else model.tokenizer
-    corpus = Corpus(tokenizer, plan.data.seed, plan.syllabus(model), plan.data.tokens)
-    audit = _audited(corpus, begin)
-    window = int(model.window if model is not None else tokenizer.model_max_length)
-    parts = {store.TRAIN: Amount(plan.data.decisions), store.VALIDATION: Amount(plan.data.validation, APART)}
-    written = {}
-    for name, amount in parts.items():
-        if not (folder / name).is_dir():
-            watch = partial(_tell, begin(f"rows: {name}", amount.decisions), name)
-            written[name] = asdict(store.write(corpus, amount, window, folder / name, watch))
-    odd = spans(_some(folder), tokenizer.decode, _labels(plan))
-    manifest = {
-        **told,
-        "written": written,
-        "audit": audit.found() | {"answers that are no label": odd},
-        "tokenizer": hashes(tokenizer),
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "held out": {"seeds": [EVALUATION_SEEDS.start, EVALUATION_SEEDS.stop]},
-    }
-    (folder / store.MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    keep(folder / PLAN, told)  # last: now all of it is there
-    return manifest
-
-
-def _tell(watch: Callable[[str, int, int], None], name: str, decisions: int) -> None:
-    watch(name, decisions, 0)
-
-
-def _audited(corpus: Corpus, begin: Begin) -> Audit:
-    audit, watch = Audit(), begin("audit", AUDITED)
-    for i in range(AUDITED):
-        topic, _, played = corpus.games(i, np.random.default_rng((corpus.seed, i)))
-        audit.add(played, topic.taught and topic.taught(played))
-        watch("games", 1, 0)
-    return audit
-
-
-def _some(folder: Path) -> Iterator[dict[str, Any]]:
-    yield from store.read_rows(folder / store.VALIDATION)
-
-
-def _labels(plan: DistillPlan) -> tuple[str, ...]:
-    given = plan.data.prompt.get("labels")
-    return tuple(given) if isinstance(given, list) else words()
-
-
 def distill(
     plan: DistillPlan | str | Path | Mapping[str, Any],
     out: str | Path,
@@ -136,7 +69,7 @@ def distill(
 
     Args:
         plan: A plan, its fields, or a YAML file of them; see `icrl.experiments.distill_plan.DistillPlan`.
-        out: The folder: rows in `data`, checkpoints and the adapter in `training`.
+        out: The folder: rows in `data`, checkpoints and the adapter in `training`; further rounds in `round-1`, ...
         begin: Whom to tell of the progress; None: bars.
         callbacks: Of transformers' Trainer.
 
@@ -157,17 +90,52 @@ def as_plan(plan: DistillPlan | str | Path | Mapping[str, Any]) -> DistillPlan:
     return plan if isinstance(plan, DistillPlan) else checked(DistillPlan, dict(plan))
 
 
+def home(out: Path, r: int) -> Path:
+    """The folder of a round; that of the first one is the plan's."""
+    return out / f"round-{r}" if r else out
+
+
+def trained_in(plan: DistillPlan, out: Path, r: int) -> Path:
+    """Where a round's adapter, or whole model, lies."""
+    return home(out, r) / TRAINING / (MODEL if plan.train.full else ADAPTER)
+
+
+def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, Any]:
+    """The rows of a round; of a later one the model made the histories as the round before had left it.
+
+    Raises:
+        ValueError: The folder is of another plan, or the rows cannot be made.
+    """
+    if r:
+        player, seed, about = _student(plan, out, r - 1), plan.data.seed, plan.about_round(r)
+        decisions, source = plan.rounds.decisions or plan.data.decisions, plan.on_policy(player)
+        rows = Rows(source, player.tokenizer, player.window, decisions, about, True, seed + r)
+        return write_rows(plan, rows, home(out, r), begin)
+    model = _model(plan) if plan.student_plays else None
+    tokenizer = plan.served.tokenizer() if model is None else model.tokenizer
+    window = int(tokenizer.model_max_length if model is None else model.window)
+    about, seed = plan.about_data, plan.data.seed
+    rows = Rows(plan.syllabus(model), tokenizer, window, plan.data.decisions, about, model is not None, seed)
+    return write_rows(plan, rows, out, begin)
+
+
 def _distilled(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[TrainerCallback]) -> Distilled:
-    write(plan, out, begin)
-    folder = out / TRAINING
-    is_of(folder / PLAN, plan.about_training)
-    keep(folder / PLAN, plan.about_training)
-    model = _model(plan)
-    rows = store.read(out / DATA)[:2]
-    watching, soft = (Telling(begin), *callbacks), plan.label == "policy"
-    play, base = playing(plan, model), plan.served.model
-    done = train(model.model, model.tokenizer, rows, plan.train, folder, play, soft, base, watching)
+    for r in range(plan.rounds.count + 1):
+        write(plan, out, begin, r)
+        folder = home(out, r) / TRAINING
+        is_of(folder / PLAN, plan.about_training)
+        keep(folder / PLAN, plan.about_training)
+        model, soft = _model(plan), plan.label == "policy"
+        watching, play = (Telling(begin), *callbacks), playing(plan, model)
+        rows = _gathered(out, r)
+        done = train(model.model, model.tokenizer, rows, plan.train, folder, play, soft, plan.served.model, watching)
     return Distilled(plan, out, done)
+
+
+def _gathered(out: Path, r: int) -> tuple[Dataset, Dataset]:
+    """The rows of all rounds so far."""
+    found = [store.read(home(out, i) / DATA) for i in range(r + 1)]
+    return concatenate_datasets([x[0] for x in found]), concatenate_datasets([x[1] for x in found])
 
 
 def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict[str, float]]:
@@ -187,6 +155,17 @@ def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict
         return {REGRET: float(shares.mean()), ERROR: float(error), "mass": float(np.nanmean(runs.mass))}
 
     return play
+
+
+def _student(plan: DistillPlan, out: Path, r: int) -> TransformersModel:
+    """The model as a round has left it."""
+    folder = str(trained_in(plan, out, r))
+    if not plan.train.full:
+        return _model(plan).adapted(folder)
+    fields = plan.served.model_dump(include={"dtype", "device_map"})
+    found = load_base(folder, **fields)
+    assert isinstance(found, TransformersModel)
+    return found
 
 
 def _model(plan: DistillPlan) -> TransformersModel:

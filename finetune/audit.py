@@ -28,14 +28,14 @@ class Audit:
     """By number of arms, the best arm's place of each game [games]."""
     names: dict[int, list[Sequence[str]]] = field(default_factory=dict)
     apart: list[float] = field(default_factory=list)
-    """Total variation between who plays and who is learnt from, per step."""
+    """Of each step, the probability with which who is learnt from would have chosen another arm than was played."""
 
     def add(self, played: Episodes, taught: Floats | None) -> None:
         """Looks at the games of a batch; only those of one best arm can tell it beforehand."""
         if taught is not None:
-            known = taught.sum(axis=2) > 0
-            plays = one_hot(played.arms, played.public.n_arms) if played.probs is None else played.probs
-            self.apart += (np.abs(plays - taught).sum(axis=2)[known] / 2).tolist()
+            arms = played.arms.reshape(*taught.shape[:2], -1)[..., 0]
+            same = (taught * one_hot(arms, taught.shape[2])).sum(axis=2)
+            self.apart += (1 - same[(taught.sum(axis=2) > 0) & (arms >= 0)]).tolist()
         if played.means is None or played.means.ndim != 2 or played.names is None:
             return
         k = played.public.n_arms

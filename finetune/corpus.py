@@ -70,7 +70,7 @@ class Corpus:
         """What batch `i` tells, drawn with the generator of that batch: what it is about, and which episodes."""
         topic = self.source(rng, i)
         writer = self.writer(topic.prompt, topic.task)
-        return topic, writer, self._played(rng, writer, topic)
+        return topic, writer, _kept(self._played(rng, writer, topic), topic.keep)
 
     def _played(self, rng: Generator, writer: Writer, topic: Topic) -> Episodes:
         """Episodes with labels."""
@@ -81,6 +81,13 @@ class Corpus:
         luck = len(EVALUATION_SEEDS) + int(rng.integers(2**40))
         played = rollout(agent, task, episodes=number, seed=luck)
         return replace(played, names=prompt.names(task.public, played.episode, luck))
+
+
+def _kept(played: Episodes, share: float) -> Episodes:
+    """The episodes of least regret; all of one batch are of one task."""
+    if share == 1.0:
+        return played
+    return played.take(np.argsort(np.nansum(played.gap, axis=1), kind="stable")[: max(1, int(share * len(played)))])
 
 
 def _answers(rng: Generator, writer: Writer, played: Episodes, topic: Topic) -> Answers:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +25,7 @@ from datasets import (
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.rows import columns
 
-MANIFEST, TRAIN, VALIDATION = "manifest.json", "train", "validation"
+MANIFEST, TRAIN, VALIDATION, COUNTS = "manifest.json", "train", "validation", "counts.json"
 FEATURES = Features(
     input_ids=Sequence(Value("int32")),
     labels=Sequence(Value("int32")),
@@ -33,8 +33,8 @@ FEATURES = Features(
     choices=Sequence(Value("int32")),
     policy=Sequence(Value("float32")),
 )
-Watch = Callable[[int], None]
-"""Told how many decisions have been written."""
+Watch = Callable[[str, int, int], None]
+"""Told how many decisions have been written (its second argument)."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: W
             known.add(mark)
             written.rows, written.tokens = written.rows + 1, written.tokens + n
             written.decisions, written.longest = written.decisions + learnt, max(written.longest, n)
-            watch(learnt)
+            watch("", learnt, 0)
             yield found
         written.batches += 1
 
@@ -99,9 +99,9 @@ def _answers(says: Any) -> int:
     return int((says[1:] & ~says[:-1]).sum())
 
 
-def write(corpus: Corpus, amount: Amount, window: int, out: Path, watch: Watch) -> Written:
-    """Streams rows to a data set in a folder that is not there yet."""
-    written = Written()
+def write(corpus: Corpus, amount: Amount, window: int, out: Path, begin: Callable[[int], Watch]) -> None:
+    """Streams rows to a data set in a folder that is not there yet, with what they are in numbers."""
+    written, watch = Written(), begin(amount.decisions)
     with TemporaryDirectory(dir=out.parent) as scratch, _quiet():
         made = Dataset.from_generator(
             lambda: rows(corpus, amount, window, written, watch),
@@ -110,8 +110,8 @@ def write(corpus: Corpus, amount: Amount, window: int, out: Path, watch: Watch) 
             fingerprint=hashlib.blake2b(str(out).encode(), digest_size=8).hexdigest(),
         )
         made.save_to_disk(f"{scratch}/whole")
+        Path(f"{scratch}/whole/{COUNTS}").write_text(json.dumps(asdict(written)), encoding="utf-8")
         Path(f"{scratch}/whole").rename(out)
-    return written
 
 
 @contextmanager
@@ -124,6 +124,12 @@ def _quiet() -> Iterator[None]:
     finally:
         if not shown:
             enable_progress_bars()
+
+
+def counted(folder: Path) -> dict[str, int]:
+    """The numbers of what `write` wrote; see `Written`."""
+    found: dict[str, int] = json.loads((folder / COUNTS).read_text(encoding="utf-8"))
+    return found
 
 
 def read_rows(folder: Path) -> Dataset:

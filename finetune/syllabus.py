@@ -51,13 +51,15 @@ class Syllabus:
     label: Label
     teacher: AnyAgent | None = None
     decisions: int = 16
+    keep: float = 1.0
+    """The share of each batch's episodes that are learnt: those of least regret."""
 
     def __call__(self, rng: Generator, i: int) -> Topic:
         """What batch i is about."""
         task = self.tasks.draw(rng)(rng)
         prompt = self.prompt(rng, task)
         plays = self.players.draw(rng)(prompt)
-        return Topic(task, prompt, plays, plays, self.labels(task), times=self.times)
+        return Topic(task, prompt, plays, plays, self.labels(task), times=self.times, keep=self.keep)
 
     def labels(self, task: AnyWorld) -> Labels:
         """What is learnt on a task."""

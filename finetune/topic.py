@@ -32,6 +32,8 @@ class Topic:
     """[B, T, K] the policy that is to be learnt at each step; None for what was played."""
     wrong: tuple[float, ...] = (0.0,)
     """How often numbers of a thought are wrong; one of these."""
+    keep: float = 1.0
+    """The share of the episodes that are learnt: those of least regret."""
     times: Callable[[Generator, int], Collection[int]] = two
     """Which of so many steps are learnt, where each is a row of its own."""
 

@@ -106,6 +106,26 @@ def test_a_folder_of_another_plan_is_left_alone(out):
         distilling.distill(plan(train__looks=3), out / "run", begin)
 
 
+@pytest.mark.parametrize("kind", ["dagger", "best"])
+def test_rounds_on_the_models_own_histories(tmp_path, kind):
+    fields = {"rounds": {"count": 1, "kind": kind, "decisions": 60, "keep": 0.5}, "data__decisions": 60}
+    given = plan(**fields, data__validation=20, data__context=[{"agent": "teacher"}], train__looks=1)
+    done = distilling.distill(given, tmp_path, begin)
+    assert done.trained.folder == tmp_path / "round-1" / "training" / "adapter"
+    first, second = (store.read(tmp_path / part / "data") for part in (".", "round-1"))
+    assert second[2]["round"] == 1 and "round" not in first[2]
+    gathered = distilling._gathered(tmp_path, 1)
+    assert len(gathered[0]) == len(first[0]) + len(second[0])
+    apart = second[2]["audit"]["divergence of context and teacher"]
+    assert apart == 0 if kind == "best" else apart > 0.1, "the model is no UCB yet; its own choices are its own"
+    weights = [
+        (tmp_path / part / "training" / "adapter" / "adapter_model.safetensors").read_bytes()
+        for part in (".", "round-1")
+    ]
+    assert weights[0] != weights[1]
+    assert students(given, tmp_path)["student"].facts != students(given, tmp_path)["base"].facts
+
+
 def test_some_splits_another_adapter_and_what_was_forgotten(out):
     text = out / "text.txt"
     text.write_text("Which button do you press? Reward 1. " * 20)

@@ -60,6 +60,17 @@ def test_the_model_itself_may_make_histories(fakes, tokenizer):
         assert row.ids[:end].tobytes() in last
 
 
+def test_the_best_games_of_a_batch_may_be_kept(tokenizer):
+    whole, some = (
+        Corpus(tokenizer, 0, syllabus(players=Shares((always(Uniform()),), (1.0,)), keep=keep)) for keep in (1.0, 0.25)
+    )
+    for i in range(5):
+        every, best = (corpus.games(i, np.random.default_rng((0, i)))[2] for corpus in (whole, some))
+        regrets = every.gap.sum(axis=1)
+        assert len(best) == max(1, len(every) // 4)
+        assert best.gap.sum(axis=1).max() <= np.sort(regrets)[len(best) - 1] + 1e-12
+
+
 def test_of_summaries_some_decisions_are_learnt(tokenizer):
     corpus = Corpus(tokenizer, 0, syllabus(prompt=Prompt(Summary(), labels=WORDS), decisions=3))
     sizes = [len(corpus.batch(i)) / len(corpus.games(i, np.random.default_rng((0, i)))[2]) for i in range(20)]
@@ -70,7 +81,7 @@ def test_rows_come_once_and_are_counted(tokenizer):
     written, told = Written(), []
     corpus = Corpus(tokenizer, 0, syllabus(prompt=Prompt(Summary(), labels=WORDS[:2])))
     corpus = Corpus(tokenizer, 0, syllabus(prompt=Prompt(Summary(), labels=WORDS[:4])))
-    found = list(rows(corpus, Amount(300), 10_000, written, told.append))
+    found = list(rows(corpus, Amount(300), 10_000, written, lambda name, n, tokens: told.append(n)))
     marks = Counter((tuple(row["input_ids"]), tuple(row["labels"])) for row in found)
     assert max(marks.values()) == 1 and written.repeated > 0
     assert sum(told) == written.decisions >= 300 and written.rows == len(found)
@@ -80,7 +91,7 @@ def test_rows_come_once_and_are_counted(tokenizer):
 
 def test_rows_are_never_cut(tokenizer):
     with pytest.raises(ValueError, match=r"data: a row of \d+ tokens is longer than the model's window of 60"):
-        list(rows(Corpus(tokenizer, 0, syllabus()), Amount(10), 60, Written(), lambda n: None))
+        list(rows(Corpus(tokenizer, 0, syllabus()), Amount(10), 60, Written(), lambda *args: None))
 
 
 def test_a_teacher_that_cannot_play_is_named(tokenizer):

@@ -1,0 +1,90 @@
+"""The rows of a plan: what is drawn, what an audit finds, and the manifest of both."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icrl.experiments.distill_plan import DistillPlan
+from icrl.experiments.progress import Begin
+from icrl.experiments.vectors import is_of, keep
+from icrl.finetune import data as store
+from icrl.finetune.audit import Audit, spans
+from icrl.finetune.corpus import Corpus
+from icrl.finetune.data import Amount
+from icrl.finetune.heldout import EVALUATION_SEEDS, words
+from icrl.finetune.topic import Source
+from icrl.models.weights import hashes
+
+PLAN, DATA = "plan.json", "data"
+AUDITED = {False: 200, True: 10}
+"""Batches whose games are looked at; fewer where a model plays them."""
+APART = 10_000_000
+"""The corpus' batches from here on are for validation."""
+PACKAGES = ("icrl", "datasets", "numpy", "peft", "torch", "transformers", "trl")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is to be written."""
+
+    source: Source
+    tokenizer: Any
+    window: int
+    decisions: int
+    about: dict[str, Any]
+    """All that the rows depend on; a folder with other rows is left alone."""
+    by_model: bool
+    seed: int
+
+
+def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, Any]:
+    """Writes rows to OUT/data, unless they are there; returns their manifest.
+
+    Raises:
+        ValueError: The folder is of another plan, or the rows cannot be made.
+    """
+    folder = out / DATA
+    if is_of(folder / PLAN, rows.about):
+        return store.read(folder)[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = Corpus(rows.tokenizer, rows.seed, rows.source, plan.data.tokens)
+    audit = _audited(corpus, AUDITED[rows.by_model], begin)
+    parts = {store.TRAIN: Amount(rows.decisions), store.VALIDATION: Amount(plan.data.validation, APART)}
+    for name, amount in parts.items():
+        if not (folder / name).is_dir():
+            store.write(corpus, amount, rows.window, folder / name, partial(begin, f"rows: {name}"))
+    odd = spans(store.read_rows(folder / store.VALIDATION), rows.tokenizer.decode, _labels(plan))
+    manifest = {
+        **rows.about,
+        "written": {name: store.counted(folder / name) for name in parts},
+        "audit": audit.found() | {"answers that are no label": odd},
+        "tokenizer": hashes(rows.tokenizer),
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "held out": {"seeds": [EVALUATION_SEEDS.start, EVALUATION_SEEDS.stop]},
+    }
+    (folder / store.MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    keep(folder / PLAN, rows.about)  # last: now all of it is there
+    return manifest
+
+
+def _audited(corpus: Corpus, batches: int, begin: Begin) -> Audit:
+    audit, watch = Audit(), begin("audit", batches)
+    for i in range(batches):
+        topic, _, played = corpus.games(i, np.random.default_rng((corpus.seed, i)))
+        audit.add(played, topic.taught and topic.taught(played))
+        watch("games", 1, 0)
+    return audit
+
+
+def _labels(plan: DistillPlan) -> tuple[str, ...]:
+    """All labels that may stand in the rows."""
+    given = plan.data.prompt.get("labels")
+    return tuple(given) if isinstance(given, list) else words()
