@@ -21,6 +21,8 @@ from icrl.models import Model
 
 Interval = tuple[float, float, float]
 """Value, low and high: a bootstrap over episodes."""
+BATCH = 64
+"""Episodes that a model reads at once: what it keeps of long ones is large."""
 ALIKE, WHOSE = ("agreement", "total variation"), ("the teacher's", "its own")
 AGREEMENT = tuple(f"{what} on {whose} histories" for whose in WHOSE for what in ALIKE)
 MEASURES: dict[str, Callable[[Episodes], Floats]] = {
@@ -56,7 +58,8 @@ def compared(split: Split, models: Mapping[str, Model], teacher: AnyAgent, episo
     """
     theirs, blind = (rollout(agent, split.task, episodes=episodes, seed=seed) for agent in (teacher, Uniform()))
     players = {name: LLMAgent(model, split.prompt) for name, model in models.items()}
-    found = {name: rollout(agent, split.task, episodes=episodes, seed=seed) for name, agent in players.items()}
+    how: dict[str, Any] = {"episodes": episodes, "seed": seed, "batch": BATCH}
+    found = {name: rollout(agent, split.task, **how) for name, agent in players.items()}
     return {name: side(runs, theirs, blind, players[name], teacher) for name, runs in found.items()}
 
 
@@ -92,11 +95,16 @@ def agreement(runs: Episodes, theirs: Episodes, player: LLMAgent, teacher: AnyAg
     """
     names = player.names(theirs.public, theirs.episode, theirs.seed)
     shown = replace(theirs, names=names)
-    states = Labels("policy", teacher)
-    read = [choice.probs for choice in replay(player, shown)]
-    ours = np.stack([probs[:, 0] for probs in read if probs is not None], axis=1)
+    states, parts = Labels("policy", teacher), range(0, len(shown), BATCH)
+    ours = np.concatenate([_read(player, shown.take(slice(i, i + BATCH))) for i in parts])
     assert runs.probs is not None
     return _alike(ours, states(shown), WHOSE[0]) | _alike(runs.probs, states(runs), WHOSE[1])
+
+
+def _read(player: LLMAgent, shown: Episodes) -> Floats:
+    """[B, T, K] a model's policy on somebody's histories."""
+    read = [choice.probs for choice in replay(player, shown)]
+    return np.stack([probs[:, 0] for probs in read if probs is not None], axis=1)
 
 
 def _alike(ours: Floats, theirs: Floats, whose: str) -> dict[str, float]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from transformers import TrainerCallback
 
@@ -83,6 +85,16 @@ def distill(
         return _distilled(given, folder, shown, callbacks)
 
 
+def is_main() -> bool:
+    """Whether this process is the one that tells and writes, of several that `accelerate launch` has begun."""
+    return bool(_processes().is_main_process)
+
+
+def _processes() -> Any:
+    """Those that train together; without an accelerator they must be told that they run on the CPU."""
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
 def as_plan(plan: DistillPlan | str | Path | Mapping[str, Any]) -> DistillPlan:
     """A plan of whatever stands for one."""
     if isinstance(plan, str | Path):
@@ -121,10 +133,11 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
 
 def _distilled(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[TrainerCallback]) -> Distilled:
     for r in range(plan.rounds.count + 1):
-        write(plan, out, begin, r)
-        folder = home(out, r) / TRAINING
-        is_of(folder / PLAN, plan.about_training)
-        keep(folder / PLAN, plan.about_training)
+        with _processes().main_process_first():  # one writes rows, the others find them
+            write(plan, out, begin, r)
+            folder = home(out, r) / TRAINING
+            if not is_of(folder / PLAN, plan.about_training):
+                keep(folder / PLAN, plan.about_training)
         model, soft = _model(plan), plan.label == "policy"
         watching, play = (Telling(begin), *callbacks), playing(plan, model)
         rows = _gathered(out, r)

@@ -24,8 +24,7 @@ class Looking(TrainerCallback):  # type: ignore[misc]  # transformers counts as 
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> TrainerControl:
         if state.global_step % self.every == 0 or state.global_step == state.max_steps:
-            if state.is_world_process_zero:
-                self.trainer.log(dict(self.play(given["model"])))
+            self.trainer.log(dict(self.play(given["model"])))  # in each process, as they would have to wait for it
             control.should_save = control.should_evaluate = True
         return control
 

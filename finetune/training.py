@@ -11,7 +11,7 @@ from peft import LoraConfig
 from pydantic import Field
 from trl import SFTConfig
 
-from icrl.envs.spec import Spec, check_keys
+from icrl.envs.spec import Spec, nearest
 
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """By name, so that adapters say the same for models of any size, and every server knows them."""
@@ -28,6 +28,7 @@ SFT: dict[str, Any] = {
     "report_to": "none",
     "save_only_model": False,
     "dataloader_pin_memory": False,
+    "ddp_find_unused_parameters": False,
     "disable_tqdm": True,
 }
 PACK = 4096
@@ -64,8 +65,11 @@ class Training(Spec):
 
     def model_post_init(self, context: Any) -> None:
         """Raises ValueError for a setting that there is not."""
-        check_keys(self.lora, [f.name for f in fields(LoraConfig)], "lora")
-        check_keys(self.sft, [f.name for f in fields(SFTConfig)], "sft")
+        for where, given, kind in (("lora", self.lora, LoraConfig), ("sft", self.sft, SFTConfig)):
+            known = [f.name for f in fields(kind)]
+            if odd := [key for key in given if key not in known]:
+                told = nearest(odd[0], known)
+                raise ValueError(f"{where}: unknown key {odd[0]!r}{told} Allowed: the fields of {kind.__name__}")
         if named := [name for name in self.sft if name in OURS]:
             raise ValueError(f"sft.{named[0]}: it cannot be given here: {OURS[named[0]]}")
         if self.full and self.lora:
@@ -102,7 +106,8 @@ class Training(Spec):
             ValueError: TRL refuses them.
         """
         cuda, rows = torch.cuda.is_available(), len(lengths)
-        given = SFT | {"bf16": cuda, "gradient_checkpointing": cuda} | self.sft
+        own = {"bf16": cuda, "gradient_checkpointing": cuda, "use_cpu": not torch.accelerator.is_available()}
+        given = SFT | own | self.sft
         room = max(PACK, *lengths) if given.get("packing") else None
         try:
             told = SFTConfig(output_dir=out, max_length=room, seed=self.seed, **given)

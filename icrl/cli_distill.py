@@ -69,10 +69,13 @@ def distill(plan: _Plan, out: _Out) -> None:
     from icrl.experiments.distill_eval import evaluate, save, students, table, verdict
     from icrl.experiments.distill_plan import DistillPlan
     from icrl.experiments.distilling import distill as distil_all
+    from icrl.experiments.distilling import is_main
 
     given, out = DistillPlan.load(plan), out.expanduser()
     with bars(STOPPED) as begin:
         done = distil_all(given, out, begin)
+        if not is_main():
+            return
         console.print(tables.looks(done.trained))
         found = evaluate(given, students(given, out), begin)
     save(given, found, out, {})

@@ -15,14 +15,13 @@ if TYPE_CHECKING:
     from icrl.finetune.sft import Trained
 
 _SHOWN = {
-    "normalised regret": "normalised\nregret",
-    "suffix failure": "suffix\nfailure",
-    "K MinFrac": "K\nMinFrac",
+    "normalised regret": "norm.\nregret",
+    "suffix failure": "suffix\nfail.",
+    "K MinFrac": "K Min\nFrac",
     "GreedyFrac": "Greedy\nFrac",
-    "coverage": "coverage",
-    "agreement on the teacher's histories": "agreement,\nteacher's",
-    "agreement on its own histories": "agreement,\nits own",
-    "total variation on the teacher's histories": "variation,\nteacher's",
+    "agreement on the teacher's histories": "agrees:\nteacher's",
+    "agreement on its own histories": "\nits own",
+    "total variation on the teacher's histories": "variation:\nteacher's",
 }
 
 
@@ -57,8 +56,10 @@ def looks(trained: Trained) -> Table:
 def evaluation(found: pd.DataFrame) -> Table:
     """A row for each split and player."""
     table = Table(title="student, base and teacher on the same luck", box=SIMPLE_HEAD, padding=0)
-    for head in ("split", "player", *_SHOWN.values()):
-        table.add_column(head, justify="left" if head in ("split", "player") else "right")
+    table.add_column("split", no_wrap=True)
+    table.add_column("player")
+    for head in _SHOWN.values():
+        table.add_column(head, justify="right", no_wrap=True)
     for _, row in found.iterrows():
         table.add_row(row["split"], row["player"], *(f"{row[name]:.3f}" for name in _SHOWN))
     return table

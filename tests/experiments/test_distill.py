@@ -1,6 +1,9 @@
 """From a plan to an adapter, on pocket."""
 
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -212,3 +215,17 @@ def test_a_teacher_that_cannot_play_the_task(tmp_path):
 def test_there_is_nothing_to_judge_yet(tmp_path):
     with pytest.raises(ValueError, match="is not there yet; icrl distill makes it"):
         students(plan(), tmp_path)
+
+
+def test_several_processes_train_as_one(tmp_path):
+    """Two of them on the CPU: rows are written once, each sees its half, and one adapter comes out."""
+    (tmp_path / "plan.yaml").write_text(PLAN.replace("validation: 40", "validation: 20"))
+    launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
+    launch += " --dynamo_backend no -m icrl distill plan.yaml --out run"
+    done = subprocess.run([sys.executable, *launch.split()], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = store.read(tmp_path / "run" / "data")[0]
+    told = json.loads((tmp_path / "run" / "training" / "training.json").read_text())
+    assert told["looks"][-1]["step"] == math.ceil(len(rows) / (2 * 4 * 2)), "rows, by processes, batch and accumulation"
+    assert (tmp_path / "run" / "evaluation.json").is_file()
+    assert done.stdout.count("student, base and teacher on the same luck") == 1
