@@ -79,7 +79,8 @@ def diary(
         share: False has a row for each decision in any case.
 
     Raises:
-        ValueError: The episodes have no names, or one is over before the last of these decisions.
+        ValueError: The episodes have no names, or one is over before the last of these decisions; or two labels begin
+            with the same token, and other arms are to be learnt than were played.
     """
     if played.names is None:
         raise ValueError("episodes: they have no names, so nothing can be written; give them labels first")
@@ -87,6 +88,9 @@ def diary(
         raise ValueError(f"times: {max(times)}, but the shortest episode has {played.lengths.min()} steps")
     rows, found = np.arange(len(played)), list[Row]()
     choices = [np.array([label[0] for label in writer.choices(names)[0]], np.int32) for names in played.names]
+    if teacher is not None and not _took(teacher, played):
+        for tokens, names in zip(choices, played.names, strict=True):
+            _check_distinct(tokens.tolist(), names)
     none = np.zeros((len(rows), played.public.n_arms))
     written = [Written.none(tokens) for tokens in choices]
     talk = Talk.begin(writer, played.names, played.episode, played.seed, dealt)
@@ -106,6 +110,26 @@ def diary(
         choice = choice if stays is None else replace(choice, ids=stays)
         talk = talk.answered(view, choice, Outcome(played.rewards[:, t], over, over))
     return found + [own.row(writer.end) for own in written]
+
+
+def _took(teacher: Floats, played: Episodes) -> bool:
+    """Whether what is to be learnt is what was played, at every step."""
+    arms = played.arms.reshape(*teacher.shape[:2], -1)[..., 0]
+    took: Bools = (teacher.argmax(axis=2) == arms) & (teacher.max(axis=2) == 1)
+    return bool((took | (teacher.sum(axis=2) == 0)).all())
+
+
+def _check_distinct(first: Sequence[int], names: Sequence[str]) -> None:
+    """Raises ValueError if the first tokens of two labels are the same.
+
+    In one sequence the past stays as it was played, so of another label only the first token can be learnt.
+    """
+    for i, token in enumerate(first):
+        if (before := first.index(token)) < i:
+            raise ValueError(
+                f"labels: {names[before]!r} and {names[i]!r} begin with the same token of this tokenizer, so in one "
+                "sequence nothing but what was taken can be learnt; give other labels, or label='taken'"
+            )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from icrl.agents.classical import DRAWS, Algorithm
 from icrl.envs import Episodes, tape
 from icrl.envs.tape import Stream
 from icrl.envs.types import AnyWorld, Floats, Ints, Public, take
-from icrl.prompts.pieces import Tokens
 
 Label = Literal["taken", "teacher", "teacher_sample", "optimal", "policy"]
 """What was played (algorithm distillation, Laskin et al. 2022, arXiv 2210.14215); what a teacher chooses on the same
@@ -127,17 +126,3 @@ def _drawn(policy: Floats, played: Episodes) -> Ints:
     cumulative = policy.cumsum(axis=2)
     arms: Ints = (cumulative <= u[..., None] * cumulative[..., -1:]).sum(axis=2)
     return np.where(policy.sum(axis=2) > 0, arms, -1)
-
-
-def check_distinct(label: Label, choices: Tokens, names: tuple[str, ...]) -> None:
-    """Raises ValueError where a label other than what was taken cannot be told by its first token.
-
-    In one sequence the past stays as it was played, so of another label only the first token can be learnt.
-    """
-    if label != "taken" and len(set(choices.tolist())) < len(choices):
-        twice = next(i for i, token in enumerate(choices.tolist()) if choices.tolist().count(token) > 1)
-        other = names[choices.tolist().index(choices[twice], twice + 1)]
-        raise ValueError(
-            f"labels: {names[twice]!r} and {other!r} begin with the same token of this tokenizer, so of "
-            f"label={label!r} nothing can be learnt in one sequence; give other labels, or label='taken'"
-        )

@@ -39,10 +39,12 @@ class Diaries:
         longest: Longest horizon, but for a few.
         warmup: Batches over which games grow from short ones with few arms, plainly told, to all there are: copying a
             label has to be learnt before weighing rewards can be.
+        taught: Whether rows hold the players' policies, too; else they are texts.
     """
 
     longest: int = 200
     warmup: int = 6000
+    taught: bool = True
 
     def __call__(self, rng: Generator, i: int) -> Topic:
         """What batch i is about."""
@@ -58,7 +60,8 @@ class Diaries:
             return Topic(task, prompt, player.agent, player.agent, None, WRONG)
         scattered = rng.random() < (1 - grown) * SCATTERED[0] + grown * SCATTERED[1]
         plays = SCATTER[rng.integers(2)] if scattered else player.agent
-        return Topic(task, prompt, plays, player.agent, Labels("policy", player.agent, draws=DRAWS))
+        labels = Labels("policy", player.agent, draws=DRAWS) if self.taught else None
+        return Topic(task, prompt, plays, player.agent, labels)
 
 
 def _plain(prompt: Prompt, public: Public) -> bool:

@@ -8,7 +8,7 @@ from scipy import stats
 
 from icrl.agents import RUCB, UCB, LLMAgent, ThompsonSampling, TryAll, Uniform, rollout
 from icrl.envs import Bandit, Gap, UniformMeans, make
-from icrl.finetune.labels import Labels, Oracle, check_distinct, one_hot
+from icrl.finetune.labels import Labels, Oracle, one_hot
 
 TASK = Bandit(n_arms=4, horizon=12, means=UniformMeans())
 
@@ -87,14 +87,6 @@ def test_bad_labels(played):
         Labels("teacher", UCB())(rollout(RUCB(), make("dueling", horizon=3), episodes=2))
     with pytest.raises(ValueError, match="ThompsonSampling cannot play this task"):
         Labels("teacher", ThompsonSampling())(rollout(Uniform(), make("linear", horizon=3), episodes=2))
-
-
-def test_labels_that_begin_alike_cannot_be_told_in_one_sequence():
-    first = np.array([ord("r"), ord("b"), ord("r")])
-    with pytest.raises(ValueError, match="'red' and 'rose' begin with the same token"):
-        check_distinct("teacher", first, ("red", "blue", "rose"))
-    check_distinct("taken", first, ("red", "blue", "rose"))
-    check_distinct("teacher", first[:2], ("red", "blue"))
 
 
 def test_one_hot_of_nothing_is_nothing():

@@ -64,6 +64,14 @@ def test_words_of_several_tokens(fakes, letters):
                 )
 
 
+def test_labels_that_begin_alike_cannot_be_told_in_one_sequence(fakes, letters):
+    prompt = Prompt(labels=("red", "rose", "green", "yellow"))
+    with pytest.raises(ValueError, match="'r(ed|ose)' and 'r(ed|ose)' begin with the same token"):
+        told(fakes, letters, prompt, "teacher")
+    *_, rows = told(fakes, letters, prompt, "taken")
+    assert all(len(columns(row)["at"]) == 9 for row in rows), "what was taken is learnt whole"
+
+
 def test_whole_policies_stand_beside_their_tokens(fakes, tokenizer):
     _, taught, _, rows = told(fakes, tokenizer, Prompt(), "policy")
     for b, row in enumerate(rows):

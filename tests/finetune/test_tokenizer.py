@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from icrl.envs import Public
+from icrl.finetune.corpus import Corpus
 from icrl.finetune.heldout import STORIES
-from icrl.finetune.tokenizer import MARKERS, TEMPLATE, build
+from icrl.finetune.population import Diaries
+from icrl.finetune.tokenizer import MARKERS, TEMPLATE, build, letters
 from icrl.prompts import Chat, Pieces, Prompt, Writer, scenarios
 from icrl.prompts.instructions import SENTENCES
 
@@ -72,3 +74,11 @@ def test_the_template_is_the_chat(tokenizer):
 def test_too_small_a_vocabulary_is_refused():
     with pytest.raises(ValueError, match="vocabulary: 400 entries are too few"):
         build(["hello"], 100, vocabulary=400)
+
+
+def test_diaries_can_be_written_letter_by_letter():
+    """Before there is a vocabulary: many labels then begin alike."""
+    corpus = Corpus(letters(), seed=1, source=Diaries(warmup=1, taught=False), tokens=1000)
+    plain = letters()
+    for i in range(1, 25):
+        assert all(plain.decode(row.ids).endswith("<|end|>") for row in corpus.batch(i))
