@@ -54,6 +54,7 @@ class Stream(IntEnum):
     THOUGHT = 23
     TRIAL = 22
     TEACHING = 24
+    ROLLIN = 25
 
 
 def _mix(z: Keys) -> Keys:

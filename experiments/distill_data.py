@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -23,7 +25,7 @@ from icrl.finetune.heldout import EVALUATION_SEEDS, words
 from icrl.finetune.topic import Source
 from icrl.models.weights import hashes
 
-PLAN, DATA = "plan.json", "data"
+PLAN, BEGUN, DATA = "plan.json", "begun.json", "data"
 AUDITED = {False: 200, True: 10}
 """Batches whose games are looked at; fewer where a model plays them."""
 APART = 10_000_000
@@ -54,25 +56,38 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
     folder = out / DATA
     if is_of(folder / PLAN, rows.about):
         return store.read(folder)[2]
-    folder.mkdir(parents=True, exist_ok=True)
+    begun = is_of(folder / BEGUN, rows.about)
     corpus = Corpus(rows.tokenizer, rows.seed, rows.source, plan.data.tokens)
     audit = _audited(corpus, AUDITED[rows.by_model], begin)
+    if not begun:
+        keep(folder / BEGUN, rows.about)
     parts = {store.TRAIN: Amount(rows.decisions), store.VALIDATION: Amount(plan.data.validation, APART)}
     for name, amount in parts.items():
         if not (folder / name).is_dir():
             store.write(corpus, amount, rows.window, folder / name, partial(begin, f"rows: {name}"))
     odd = spans(store.read_rows(folder / store.VALIDATION), rows.tokenizer.decode, _labels(plan))
+    found = audit.found()
     manifest = {
         **rows.about,
         "written": {name: store.counted(folder / name) for name in parts},
-        "audit": audit.found() | {"answers that are no label": odd},
+        "audit": found | {"answers that are no label": odd, "passed": found["passed"] and not odd},
         "tokenizer": hashes(rows.tokenizer),
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "held out": {"seeds": [EVALUATION_SEEDS.start, EVALUATION_SEEDS.stop]},
     }
+    for why in _failures(manifest["audit"]):
+        warnings.warn(f"data: the audit failed: {why}", stacklevel=2)
     (folder / store.MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     keep(folder / PLAN, rows.about)  # last: now all of it is there
     return manifest
+
+
+def _failures(audit: dict[str, Any]) -> Iterator[str]:
+    """What a user should know before training."""
+    if odd := audit["answers that are no label"]:
+        yield f"answers that are no label, such as {', '.join(map(repr, odd[:5]))}"
+    elif not audit["passed"]:
+        yield "an arm's place or label tells that it is the best, so a model may learn that instead of learning"
 
 
 def _audited(corpus: Corpus, batches: int, begin: Begin) -> Audit:

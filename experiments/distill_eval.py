@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from icrl.experiments.distill_data import DATA
+from icrl.experiments.distill_data import DATA, PLAN
 from icrl.experiments.distill_measures import AGREEMENT, MEASURES, Side, compared
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import Split, splits
-from icrl.experiments.distilling import trained_in
+from icrl.experiments.distilling import TRAINING, home, trained_in
 from icrl.experiments.progress import Begin
+from icrl.experiments.vectors import is_of
 from icrl.finetune import data as store
 from icrl.finetune.adapters import describe
 from icrl.models.hf import TransformersModel
@@ -40,8 +41,9 @@ def students(plan: DistillPlan, out: Path, adapter: str | None = None) -> dict[s
         adapter: Another adapter, to be judged in the place of the plan's own.
 
     Raises:
-        ValueError: There is none yet, or it is of another base.
+        ValueError: There is none yet, or it is of another base; or the folder is of another plan.
     """
+    is_of(out / TRAINING / PLAN, plan.about_training)
     fields = plan.served.model_dump(include={"model", "revision", "dtype", "device_map", "chat_template"})
     base = load_base(fields.pop("model"), **fields)
     assert isinstance(base, TransformersModel)
@@ -107,16 +109,16 @@ def verdict(found: Found) -> list[str]:
 
 
 def save(plan: DistillPlan, found: Found, out: Path, more: dict[str, Any]) -> None:
-    """Writes table and verdict to OUT/evaluation.json and OUT/evaluation.csv, and the adapter's card."""
+    """Writes table and verdict of all splits to OUT/evaluation.json and OUT/evaluation.csv, and the adapter's card."""
     held = {split: {player: asdict(side) for player, side in sides.items()} for split, sides in found.items()}
     text = json.dumps({"splits": held, "worse": verdict(found), **more}, indent=1)
     (out / EVALUATION).write_text(text, encoding="utf-8")
     rows = table(found)
     rows.to_csv(out / "evaluation.csv", index=False)
     if not plan.train.full and (adapter := trained_in(plan, out, plan.rounds.count)).is_dir():
-        manifest = store.read(out / DATA)[2]
-        told = {"base": plan.served.model, "teacher": plan.teacher, "label": plan.label}
-        told |= {key: manifest[key] for key in ("written", "versions")}
+        rounds = [store.read(home(out, r) / DATA)[2] for r in range(plan.rounds.count + 1)]
+        told: dict[str, Any] = {"base": plan.served.model, "teacher": plan.teacher, "label": plan.label}
+        told |= {"written": [one["written"] for one in rounds], "versions": rounds[0]["versions"]}
         describe(adapter, told, rows[["split", "player", "normalised regret", *MEASURES, *AGREEMENT]])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,10 +96,18 @@ def agreement(runs: Episodes, theirs: Episodes, player: LLMAgent, teacher: AnyAg
     """
     names = player.names(theirs.public, theirs.episode, theirs.seed)
     shown = replace(theirs, names=names)
-    states, parts = Labels("policy", teacher), range(0, len(shown), BATCH)
+    states, parts = partial(_stated, teacher), range(0, len(shown), BATCH)
     ours = np.concatenate([_read(player, shown.take(slice(i, i + BATCH))) for i in parts])
     assert runs.probs is not None
     return _alike(ours, states(shown), WHOSE[0]) | _alike(runs.probs, states(runs), WHOSE[1])
+
+
+def _stated(teacher: AnyAgent, shown: Episodes) -> Floats:
+    """[B, T, K] a teacher's policy; of one that does not tell it, what it chose."""
+    try:
+        return Labels("policy", teacher)(shown)
+    except ValueError:
+        return Labels("teacher", teacher)(shown)
 
 
 def _read(player: LLMAgent, shown: Episodes) -> Floats:

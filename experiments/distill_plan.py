@@ -19,13 +19,13 @@ from icrl.experiments import players, prompting
 from icrl.experiments.config import Served, as_served, build_task, mapping
 from icrl.experiments.prompting import Lessons
 from icrl.finetune import draws
-from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, trained
+from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, told_apart, trained
 from icrl.finetune.labels import OF_TEACHER, Label
 from icrl.finetune.syllabus import Shares, Syllabus
 from icrl.finetune.training import Training
 from icrl.models import Model
 from icrl.models.load import is_served
-from icrl.prompts import Prompt
+from icrl.prompts import Pieces, Prompt
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -127,10 +127,6 @@ class Judge(Spec):
     looks: Count = 64
     seed: Annotated[int, Field(ge=0, lt=len(EVALUATION_SEEDS) - 1)] = 0
 
-    def agent(self, model: Model, temperature: float = 1.0) -> LLMAgent:
-        """A model that plays as it is judged."""
-        return LLMAgent(model, judged(self.prompt, build_task(self.task)), temperature)
-
 
 class Rounds(Spec):
     """Further rounds, in which the model makes the histories, as the round before has left it.
@@ -176,8 +172,8 @@ class DistillPlan(Spec):
     @classmethod
     def _model_is_plain(cls, given: str | Fields) -> Fields:
         fields = {"model": given} if isinstance(given, str) else given
-        if bad := sorted({"prompt", "temperature", "steering"} & set(fields)):
-            raise ValueError(f"model.{bad[0]}: it is said elsewhere; give model, revision, dtype and the like")
+        if bad := sorted({"prompt", "temperature", "steering", "adapter", "server"} & set(fields)):
+            raise ValueError(f"model.{bad[0]}: it has no place here; give model, revision, dtype and the like")
         if is_served(name := as_served(fields, "model").model):
             raise ValueError(f"model: {name!r} is served, and only what transformers loads can be trained")
         return fields
@@ -223,14 +219,14 @@ class DistillPlan(Spec):
         """All that the rows of a further round depend on."""
         return self.about_data | {
             "round": r,
-            "rounds": self.rounds.model_dump(mode="json"),
+            "rounds": self.rounds.model_dump(mode="json", exclude={"count"}),
             "train": self.about_training["train"],
         }
 
     @property
     def about_training(self) -> Fields:
-        """All that the trained model depends on."""
-        return self.model_dump(mode="json")
+        """All that the trained model depends on; how many episodes it is judged by may change."""
+        return self.model_dump(mode="json", exclude={"evaluate": {"episodes"}, "rounds": {"count"}})
 
     def teaches(self) -> AnyAgent | None:
         """The teacher."""
@@ -238,12 +234,12 @@ class DistillPlan(Spec):
 
     def on_policy(self, model: Model) -> Syllabus:
         """What is drawn for a further round: the model alone makes the histories."""
-        alone = replace(self.syllabus(model), players=Shares((partial(LLMAgent, model),), (1.0,)))
+        alone = replace(self.syllabus(model.tokenizer, model), players=Shares((partial(LLMAgent, model),), (1.0,)))
         return replace(alone, label="taken", keep=self.rounds.keep) if self.rounds.kind == "best" else alone
 
-    def syllabus(self, model: Model | None = None) -> Syllabus:
+    def syllabus(self, tokenizer: Any, model: Model | None = None) -> Syllabus:
         """What is drawn for the corpus; the model is needed where it is a player."""
-        teacher = self.teaches()
+        teacher, words = self.teaches(), told_apart(trained(), Pieces(tokenizer))
 
         def player(context: Context, where: str) -> Callable[[Prompt], AnyAgent]:
             if context.agent == STUDENT:
@@ -257,7 +253,7 @@ class DistillPlan(Spec):
         who = tuple(player(one, f"data.context.{i}.agent") for i, one in enumerate(context))
         return Syllabus(
             Shares(tuple(family.draw for family in tasks), tuple(family.weight for family in tasks)),
-            partial(told, self.data.prompt),
+            partial(told, {"labels": words} | self.data.prompt),
             Shares(who, tuple(one.weight for one in context)),
             self.label,
             teacher,
@@ -266,8 +262,8 @@ class DistillPlan(Spec):
 
 
 def told(fields: Fields, rng: Generator, task: AnyWorld) -> Prompt:
-    """A prompt of its fields, with draws, and with labels that are not held out."""
-    own = {"labels": trained()} | draws.drawn(fields, rng)
+    """A prompt of its fields, with draws."""
+    own = draws.drawn(fields, rng)
     with placed("data.prompt"):
         found = checked(Prompt, prompting.prompt(own, "data.prompt", Lessons(task)), "data.prompt")
         found.check(task.public)

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from icrl.envs import Bandit, Gap
+from icrl.envs.means import Fixed
 from icrl.envs.types import AnyWorld
 from icrl.experiments.config import build_task
 from icrl.experiments.distill_plan import DistillPlan, judged
@@ -40,17 +41,23 @@ def _splits(plan: DistillPlan) -> Iterator[Split]:
     task, fields = build_task(plan.evaluate.task), plan.evaluate.prompt
     yield Split("in distribution", task, judged(fields | {"labels": trained()}, task))
     yield Split("new labels", task, judged(fields, task))
-    if new := [name for name in scenarios() if name not in STORIES]:
+    if new := [name for name in scenarios() if name not in (*STORIES, *_stories(plan))]:
         yield Split("new scenario", task, judged(fields | {"scenario": new[0]}, task))
     if not isinstance(task, BaseModel):
         return
-    if isinstance(task, Bandit):
+    if isinstance(task, Bandit) and not isinstance(task.means, Fixed):
         yield Split("larger K", _changed(task, n_arms=_most_arms(plan) + 2), judged(fields, task))
         if isinstance(task.means, Gap):
             smaller = task.means.model_copy(update={"gap": task.means.gap / 2})
             yield Split("smaller gap", _changed(task, means=smaller), judged(fields, task))
     if task.public.horizon is not None and "horizon" in type(task).model_fields:
         yield Split(f"horizon x{LONGER}", _changed(task, horizon=LONGER * task.public.horizon), judged(fields, task))
+
+
+def _stories(plan: DistillPlan) -> list[str]:
+    """Scenarios that the plan's rows are told in."""
+    given = plan.data.prompt.get("scenario", "buttons")
+    return list(given["choice"]) if isinstance(given, dict) and "choice" in given else [given]
 
 
 def _changed(task: Any, **fields: Any) -> Any:

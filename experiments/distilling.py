@@ -13,20 +13,21 @@ from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from transformers import TrainerCallback
 
-from icrl.agents import Uniform, rollout
+from icrl.agents import LLMAgent, Uniform, rollout
 from icrl.envs.spec import checked
 from icrl.experiments.config import build_task
 from icrl.experiments.distill_data import DATA, PLAN, Rows
 from icrl.experiments.distill_data import write as write_rows
-from icrl.experiments.distill_plan import DistillPlan
+from icrl.experiments.distill_plan import DistillPlan, judged
 from icrl.experiments.progress import Begin, bars
 from icrl.experiments.vectors import is_of, keep
 from icrl.finetune import data as store
+from icrl.finetune.heldout import trained
 from icrl.finetune.looks import ERROR, REGRET
 from icrl.finetune.sft import ADAPTER, MODEL, Trained, train
 from icrl.models import Model
 from icrl.models.hf import TransformersModel
-from icrl.models.load import load_base
+from icrl.models.load import load_base, load_window
 
 TRAINING = "training"
 
@@ -121,13 +122,14 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
     if r:
         player, seed, about = _student(plan, out, r - 1), plan.data.seed, plan.about_round(r)
         decisions, source = plan.rounds.decisions or plan.data.decisions, plan.on_policy(player)
-        rows = Rows(source, player.tokenizer, player.window, decisions, about, True, seed + r)
+        rows = Rows(source, player.tokenizer, player.window, decisions, about, True, seed + (r << 32))
         return write_rows(plan, rows, home(out, r), begin)
     model = _model(plan) if plan.student_plays else None
     tokenizer = plan.served.tokenizer() if model is None else model.tokenizer
-    window = int(tokenizer.model_max_length if model is None else model.window)
+    name, revision = plan.served.model, plan.served.revision
+    window = load_window(name, revision, tokenizer) if model is None else model.window
     about, seed = plan.about_data, plan.data.seed
-    rows = Rows(plan.syllabus(model), tokenizer, window, plan.data.decisions, about, model is not None, seed)
+    rows = Rows(plan.syllabus(tokenizer, model), tokenizer, window, plan.data.decisions, about, model is not None, seed)
     return write_rows(plan, rows, out, begin)
 
 
@@ -154,11 +156,14 @@ def _gathered(out: Path, r: int) -> tuple[Dataset, Dataset]:
 def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict[str, float]]:
     """How a model in training is looked at: its regret as a share of uniform play's, on luck of the looks."""
     task, judge = build_task(plan.evaluate.task), plan.evaluate
+    prompt = judged(
+        {"labels": trained()} | judge.prompt, task
+    )  # not those that the evaluation is to be the first to show
 
     def play(trained: Any) -> dict[str, float]:
         training = trained.training
         served: Model = TransformersModel("training", trained.eval(), model.tokenizer)
-        player, seed = judge.agent(served), judge.seed + 1
+        player, seed = LLMAgent(served, prompt), judge.seed + 1
         runs, blind = (rollout(agent, task, episodes=judge.looks, seed=seed) for agent in (player, Uniform()))
         trained.train(training)
         assert runs.mass is not None

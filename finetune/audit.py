@@ -120,6 +120,8 @@ def spans(rows: Iterable[Mapping[str, Any]], decode: Any, known: Collection[str]
         for at in row["at"]:
             end = at + 1 + int(np.argmax(np.append(labels[at + 1 :], IGNORE) == IGNORE))
             text = decode([int(labels[at])] if end == at + 1 else labels[at : end - 1].tolist())
-            if not any(name.startswith(text.strip()) for name in known):  # of some only the first token is learnt
+            if not (
+                text.strip() and any(name.startswith(text.strip()) for name in known)
+            ):  # of some only the first token is learnt
                 odd[text] += 1
     return list(odd)

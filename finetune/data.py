@@ -21,6 +21,7 @@ from datasets import (
     enable_progress_bars,
     load_from_disk,
 )
+from datasets.exceptions import DatasetGenerationError
 
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.rows import columns
@@ -33,6 +34,8 @@ FEATURES = Features(
     choices=Sequence(Value("int32")),
     policy=Sequence(Value("float32")),
 )
+ENOUGH = 200
+"""Batches in turn that bring nothing new, after which no more is expected."""
 Watch = Callable[[str, int, int], None]
 """Told how many decisions have been written (its second argument)."""
 
@@ -70,10 +73,12 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: W
         watch: Is told of their decisions.
 
     Raises:
-        ValueError: A row is longer than the window; nothing is ever cut off.
+        ValueError: A row is longer than the window, as nothing is ever cut off; or there are no more that differ.
     """
     known = set[bytes]()
+    fruitless = 0
     while written.decisions < amount.decisions:
+        before = written.rows
         for row in corpus.batch(amount.first + written.batches):
             found = columns(row)
             n, learnt = len(row.ids), len(found["at"]) or _answers(row.says)
@@ -92,6 +97,12 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: W
             watch("", learnt, 0)
             yield found
         written.batches += 1
+        fruitless = fruitless + 1 if written.rows == before else 0
+        if fruitless == ENOUGH:
+            raise ValueError(
+                f"data.decisions: after {written.decisions:,} of {amount.decisions:,} only rows come that were there "
+                "before; draw from more tasks, labels or horizons, or ask for fewer"
+            )
 
 
 def _answers(says: Any) -> int:
@@ -103,12 +114,15 @@ def write(corpus: Corpus, amount: Amount, window: int, out: Path, begin: Callabl
     """Streams rows to a data set in a folder that is not there yet, with what they are in numbers."""
     written, watch = Written(), begin(amount.decisions)
     with TemporaryDirectory(dir=out.parent) as scratch, _quiet():
-        made = Dataset.from_generator(
-            lambda: rows(corpus, amount, window, written, watch),
-            features=FEATURES,
-            cache_dir=scratch,
-            fingerprint=hashlib.blake2b(str(out).encode(), digest_size=8).hexdigest(),
-        )
+        try:
+            made = Dataset.from_generator(
+                lambda: rows(corpus, amount, window, written, watch),
+                features=FEATURES,
+                cache_dir=scratch,
+                fingerprint=hashlib.blake2b(str(out).encode(), digest_size=8).hexdigest(),
+            )
+        except DatasetGenerationError as error:  # whatever went wrong is behind it
+            raise (error.__cause__ or error) from None
         made.save_to_disk(f"{scratch}/whole")
         Path(f"{scratch}/whole/{COUNTS}").write_text(json.dumps(asdict(written)), encoding="utf-8")
         Path(f"{scratch}/whole").rename(out)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from icrl.prompts import scenarios
 
 EVALUATION_SEEDS = range(1_000_000)
@@ -25,6 +28,19 @@ def held_out(scenario: str) -> tuple[str, ...]:
 def words() -> tuple[str, ...]:
     """All labels of all scenarios."""
     return tuple(dict.fromkeys(word for story in scenarios().values() for word in story.labels))
+
+
+def told_apart(labels: Iterable[str], encode: Callable[[str], Any]) -> tuple[str, ...]:
+    """Of labels that begin with the same token only the first: the others cannot be learnt beside it.
+
+    Args:
+        labels: Words.
+        encode: Tokens of a word.
+    """
+    first: dict[int, str] = {}
+    for label in labels:
+        first.setdefault(int(encode(label)[0]), label)
+    return tuple(first.values())
 
 
 def trained() -> tuple[str, ...]:

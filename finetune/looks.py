@@ -15,15 +15,16 @@ Play = Callable[[Any], Mapping[str, float]]
 
 
 class Looking(TrainerCallback):  # type: ignore[misc]  # transformers counts as untyped
-    """Lets the model play every so many steps, and logs what is measured."""
+    """Lets the model play so many times, the last one at the end, and logs what is measured."""
 
-    def __init__(self, trainer: Trainer, every: int, play: Play) -> None:
-        self.trainer, self.every, self.play = trainer, every, play
+    def __init__(self, trainer: Trainer, number: int, play: Play) -> None:
+        self.trainer, self.number, self.play = trainer, number, play
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> TrainerControl:
-        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+        every = -(-state.max_steps // self.number)
+        if state.global_step % every == 0 or state.global_step == state.max_steps:
             self.trainer.log(dict(self.play(given["model"])))  # in each process, as they would have to wait for it
             control.should_save = control.should_evaluate = True
         return control

@@ -37,7 +37,7 @@ class RollIn(Algorithm[Fixed]):
     def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> Fixed:
         """The probabilities of each episode."""
         k = public.n_arms
-        u = tape.uniform(tape.key(seed, Stream.TEACHING, episodes[:, None], np.arange(k + 2)))
+        u = tape.uniform(tape.key(seed, Stream.ROLLIN, episodes[:, None], np.arange(k + 2)))
         shares = -np.log(u[:, :k])  # exponential draws, whose shares are Dirichlet(1, ..., 1)
         alone = (u[:, k] * k).astype(np.int64)[:, None] == np.arange(k)
         weight = (u[:, k + 1] * self.levels).astype(np.int64)[:, None] / (self.levels - 1)

@@ -11,7 +11,6 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTTrainer
 
 from icrl.finetune.looks import Look, Looking, Play, agreement, best, looks
@@ -61,13 +60,15 @@ def train(
     Raises:
         ValueError: A setting is refused, or the tokenizer has no token to fill rows up.
     """
-    if tokenizer.pad_token_id is None:
-        raise ValueError("tokenizer: it has no pad token, which rows of one batch need; set one (pad_token)")
+    if (done := out / TRAINED).is_file():
+        return _read(done, out / (MODEL if how.full else ADAPTER))
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    if pad is None:
+        raise ValueError("tokenizer: it has neither a pad nor an end token, which rows of one batch are filled up with")
     told = how.arguments(str(out), [len(ids) for ids in rows[0]["input_ids"]])
     if soft and (told.packing or told.padding_free):
         raise ValueError("sft.packing: rows with whole policies cannot be packed; use another label, or no packing")
-    every, told.save_strategy = told.save_steps, "no"  # looks save
-    kind, collate = (SoftTrainer, Collate(tokenizer.pad_token_id)) if soft else (SFTTrainer, None)
+    kind, collate = (SoftTrainer, Collate(pad)) if soft else (SFTTrainer, None)
     trainer = kind(
         model=model,
         args=told,
@@ -80,8 +81,8 @@ def train(
     )
     if told.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Looking(trainer, every, play))
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)) if out.is_dir() else None)
+    trainer.add_callback(Looking(trainer, how.looks, play))
+    trainer.train(resume_from_checkpoint=_last(out))
     found = looks(trainer.state.log_history)
     kept = Trained(out / (MODEL if how.full else ADAPTER), best(found), found, agreement(found))
     if trainer.is_world_process_zero():
@@ -90,6 +91,18 @@ def train(
         (out / TRAINED).write_text(json.dumps(about | {"log": trainer.state.log_history}, indent=1), encoding="utf-8")
     trainer.accelerator.wait_for_everyone()
     return kept
+
+
+def _last(out: Path) -> str | None:
+    """The newest checkpoint that is whole: the trainer's state is the last file to be written."""
+    whole = [path.parent for path in out.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.partition("-")[2]))) if whole else None
+
+
+def _read(told: Path, folder: Path) -> Trained:
+    """What an earlier training has told of itself."""
+    about = json.loads(told.read_text(encoding="utf-8"))
+    return Trained(folder, Look(**about["best"]), [Look(**look) for look in about["looks"]], about["agreement"])
 
 
 def _keep(checkpoint: Path, kept: Trained, tokenizer: Any, base: str | None) -> None:

@@ -59,7 +59,19 @@ class Syllabus:
         task = self.tasks.draw(rng)(rng)
         prompt = self.prompt(rng, task)
         plays = self.players.draw(rng)(prompt)
-        return Topic(task, prompt, plays, plays, self.labels(task), times=self.times, keep=self.keep)
+        labels = self.labels(task) if self._plain(prompt) else None
+        return Topic(task, prompt, plays, plays, labels, times=self.times, keep=self.keep)
+
+    def _plain(self, prompt: Prompt) -> bool:
+        """Whether an answer is a label and nothing else; of any other one only what was said can be learnt."""
+        if prompt.answer == "direct":
+            return True
+        if self.label != "taken":
+            raise ValueError(
+                f"label: with answer={prompt.answer!r} only what was taken can be learnt, as a teacher says nothing "
+                f"before or beside its choice; give label='taken', got {self.label!r}"
+            )
+        return False
 
     def labels(self, task: AnyWorld) -> Labels:
         """What is learnt on a task."""

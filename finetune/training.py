@@ -39,6 +39,11 @@ OURS = {
     "seed": "give the plan's",
     "save_strategy": "give looks",
     "save_steps": "give looks",
+    "save_total_limit": "each look may turn out to be the best",
+    "save_only_model": "a training could not go on",
+    "load_best_model_at_end": "the state that plays best is kept in any case",
+    "eval_strategy": "give looks",
+    "eval_steps": "give looks",
     "dataset_text_field": "rows are tokens already",
     "assistant_only_loss": "what is learnt is known by construction",
     "completion_only_loss": "what is learnt is known by construction",
@@ -105,7 +110,7 @@ class Training(Spec):
         Raises:
             ValueError: TRL refuses them.
         """
-        cuda, rows = torch.cuda.is_available(), len(lengths)
+        cuda = torch.cuda.is_available()
         own = {"bf16": cuda, "gradient_checkpointing": cuda, "use_cpu": not torch.accelerator.is_available()}
         given = SFT | own | self.sft
         room = max(PACK, *lengths) if given.get("packing") else None
@@ -113,7 +118,5 @@ class Training(Spec):
             told = SFTConfig(output_dir=out, max_length=room, seed=self.seed, **given)
         except (TypeError, ValueError) as error:
             raise ValueError(f"sft: {error}") from error
-        at_once = told.per_device_train_batch_size * told.gradient_accumulation_steps * told.world_size
-        steps = told.max_steps if told.max_steps > 0 else max(1, int(rows * told.num_train_epochs / at_once))
-        told.save_strategy, told.save_steps = "steps", -(-steps // self.looks)
+        told.save_strategy = "no"  # looks save
         return told

@@ -77,6 +77,9 @@ def distill(plan: _Plan, out: _Out) -> None:
         if not is_main():
             return
         console.print(tables.looks(done.trained))
+        if given.teacher is None:
+            console.print(f"The adapter is in {escape(str(done.trained.folder))}; without a teacher nothing is judged.")
+            return
         found = evaluate(given, students(given, out), begin)
     save(given, found, out, {})
     _told(table(found), verdict(found), out)
@@ -92,7 +95,8 @@ def distill_eval(
     """Judge what was learnt: student, base and teacher on the same luck.
 
     Splits are what was trained for (in distribution), new labels, a new scenario, more arms, a smaller gap, and three
-    times the horizon. Normalised regret is 0 for the teacher's and 1 for that of uniform play.
+    times the horizon. Normalised regret is 0 for the teacher's and 1 for that of uniform play. DIR/evaluation.json is
+    written for the plan's own adapter and all splits.
     """
     from icrl.experiments.distill_eval import evaluate, perplexity, save, students, table, verdict
     from icrl.experiments.distill_plan import DistillPlan
@@ -103,16 +107,18 @@ def distill_eval(
         models = students(given, out, adapter)
         found = evaluate(given, models, begin, tuple(split or ()))
     more = {} if read is None else {"perplexity": {name: perplexity(model, read) for name, model in models.items()}}
-    save(given, found, out, more)
-    _told(table(found), verdict(found), out)
+    if adapter is None and not split:
+        save(given, found, out, more)
+    _told(table(found), verdict(found), None if adapter or split else out)
     for name, value in more.get("perplexity", {}).items():
-        console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}")
+        console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}", soft_wrap=True)
 
 
-def _told(rows: pd.DataFrame, worse: list[str], out: Path) -> None:
+def _told(rows: pd.DataFrame, worse: list[str], out: Path | None) -> None:
     console.print(tables.evaluation(rows))
     for sentence in worse:
         console.print(f"[yellow]worse:[/] {escape(sentence)}", soft_wrap=True)
     if not worse:
         console.print("Nowhere is the student worse than its teacher, as far as these episodes tell.")
-    console.print(f"The table is {escape(str(out / 'evaluation.csv'))}.", soft_wrap=True)
+    if out is not None:
+        console.print(f"The table is {escape(str(out / 'evaluation.csv'))}.", soft_wrap=True)

@@ -71,9 +71,7 @@ class TransformersModel:
     @property
     def window(self) -> int:
         """Most tokens of a prompt."""
-        config = self.model.config.get_text_config()
-        known = getattr(config, "max_position_embeddings", None)  # not every architecture has this bound
-        return int(known or self.tokenizer.model_max_length)
+        return window_of(self.model.config, self.tokenizer)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -261,3 +259,9 @@ def _draw(logits: torch.Tensor, temperature: float, u: float) -> int:
         return int(logits.argmax())
     cumulative = torch.softmax(logits.double() / temperature, dim=0).cumsum(dim=0)
     return min(int(torch.searchsorted(cumulative, u)), len(logits) - 1)
+
+
+def window_of(config: Any, tokenizer: Any) -> int:
+    """Most tokens of a prompt, by a model's configuration."""
+    known = getattr(config.get_text_config(), "max_position_embeddings", None)  # not every architecture has this bound
+    return int(known or tokenizer.model_max_length)

@@ -119,6 +119,16 @@ def _halves() -> bool:
     return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
 
 
+def load_window(name: str, revision: str | None, tokenizer: Any) -> int:
+    """Most tokens that a model of transformers reads, found without its weights."""
+    from transformers import AutoConfig
+
+    from icrl.models.hf import window_of
+
+    with readable(name):
+        return window_of(AutoConfig.from_pretrained(place(name)[1], revision=revision), tokenizer)
+
+
 def load_tokenizer(
     name: str | Path,
     *,

@@ -59,7 +59,7 @@ def test_the_distillation_is_a_plan(tokenizer):
     page = (EXAMPLES.parent / "docs" / "distilling.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
     for plan in (DistillPlan.load(EXAMPLES / "distill.yaml"), DistillPlan.model_validate(yaml.safe_load(shown))):
-        assert all(len(Corpus(tokenizer, 0, plan.syllabus()).batch(i)) > 1 for i in range(3))
+        assert all(len(Corpus(tokenizer, 0, plan.syllabus(tokenizer)).batch(i)) > 1 for i in range(3))
         assert splits(plan)
 
 

@@ -1,4 +1,4 @@
-"""A teacher from whom nothing can be learnt but how often to switch."""
+"""A teacher of whose choices nothing can be learnt, as they are of other arms."""
 
 from __future__ import annotations
 

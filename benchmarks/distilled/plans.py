@@ -39,7 +39,7 @@ def plan(name: str, seed: int, decisions: int = DECISIONS) -> dict[str, Any]:
         "label": "policy",
         "data": {
             "tasks": TASKS,
-            "context": [{"agent": "teacher", "weight": 0.7}, *OTHERS],
+            "context": [{"agent": "teacher" if "permuted" not in name else UCB, "weight": 0.7}, *OTHERS],
             "prompt": {
                 "scenario": {"choice": ["buttons", "slots", "clothes"]},
                 "instructions": {"choice": ["bare", "advice"]},

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distilled.plans import plan
+from distilled.plans import UCB, plan
 
 import icrl
 from icrl.experiments.distill_eval import evaluate, students
@@ -23,13 +23,14 @@ def nothing(title: str, steps: int) -> Any:
 
 
 def student(name: str, seed: int, decisions: int, splits: tuple[str, ...]) -> dict[str, Any]:
-    """Trains one and judges it, beside its teacher; the base's part is `base`'s."""
+    """Trains one and judges it, beside its teacher, or a control beside UCB."""
     start = time.perf_counter()
     given = as_plan(plan(name, seed, decisions))
     done = icrl.distill(given, folder(name, seed, decisions), nothing)
     took = time.perf_counter() - start
     own = {"student": students(given, done.folder)["student"]}
-    found = evaluate(given, own, nothing, splits)
+    beside = given.model_copy(update={"teacher": UCB}) if name.startswith("control") else given
+    found = evaluate(beside, own, nothing, splits)
     looks = [asdict(look) for look in done.trained.looks]
     return {
         "minutes": took / 60,

@@ -1,5 +1,6 @@
 import re
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from icrl.envs import make
 from icrl.finetune import corpus as corpus_module
 from icrl.finetune import mixture
 from icrl.finetune.corpus import Corpus
-from icrl.finetune.heldout import ARMS, EVALUATION_SEEDS, STORIES, held_out, trained, words
+from icrl.finetune.heldout import ARMS, EVALUATION_SEEDS, STORIES, held_out, told_apart, trained, words
 from icrl.finetune.mixture import draw_prompt, draw_task
 from icrl.finetune.players import SHARES, draw_player
 from icrl.finetune.population import Diaries
@@ -63,6 +64,10 @@ class TestHeldOut:
         out = {word for name in scenarios() for word in held_out(name)}
         assert len(words()) >= 500 and out | set(trained()) == set(words()) and not out & set(trained())
         assert 0.15 < len(out) / len(words()) < 0.25
+
+    def test_labels_that_can_be_told_apart(self, letters):
+        encode = partial(letters.encode, add_special_tokens=False)
+        assert told_apart(("red", "rose", "blue", "black", "green"), encode) == ("red", "blue", "green")
 
     def test_held_out_words_are_never_shown(self, corpus, tokenizer):
         """Of any scenario, in the text of any row."""

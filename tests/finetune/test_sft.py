@@ -138,9 +138,16 @@ def test_a_training_goes_on_where_it_stopped(pocket, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         learn(load_model("pocket"), tmp_path / "cut", callbacks=(Stops(2),))
     assert (tmp_path / "cut" / "checkpoint-2").is_dir()
+    (tmp_path / "cut" / "checkpoint-3").mkdir()  # one that was being written
     again = learn(load_model("pocket"), tmp_path / "cut")
     assert [look.step for look in again.looks] == [look.step for look in whole.looks] == [2, 4]
     assert [look.loss for look in again.looks] == pytest.approx([look.loss for look in whole.looks], abs=1e-5)
+
+
+def test_what_is_trained_is_not_trained_again(pocket, tmp_path):
+    done, weights = learn(pocket, tmp_path), (tmp_path / "adapter" / "adapter_model.safetensors").stat()
+    again = learn(load_model("pocket"), tmp_path, play=lambda model: pytest.fail("nothing is to be done"))
+    assert again == done and (tmp_path / "adapter" / "adapter_model.safetensors").stat() == weights
 
 
 def test_an_adapter_learns_and_is_loaded_again(pocket, tmp_path):
@@ -191,6 +198,7 @@ def test_what_is_logged_goes_where_it_is_sent(pocket, tmp_path):
     [
         ({"lora": {"rank": 4}}, "lora: unknown key 'rank'"),
         ({"sft": {"max_length": 64}}, "sft.max_length: it cannot be given here: rows are never cut off"),
+        ({"sft": {"save_total_limit": 1}}, "sft.save_total_limit: it cannot be given here"),
         ({"sft": {"learning_rat": 1}}, "sft: unknown key 'learning_rat', did you mean 'learning_rate'"),
         ({"full": True, "lora": {"r": 4}}, "lora: full training has no adapter"),
     ],
@@ -222,6 +230,6 @@ def test_whole_policies_cannot_be_packed(pocket, tmp_path):
 
 def test_a_tokenizer_that_cannot_fill_up(pocket, tmp_path):
     rows = games(pocket)
-    pocket.tokenizer.pad_token = None
-    with pytest.raises(ValueError, match="tokenizer: it has no pad token"):
+    pocket.tokenizer.pad_token = pocket.tokenizer.eos_token = None
+    with pytest.raises(ValueError, match="tokenizer: it has neither a pad nor an end token"):
         train(pocket.model, pocket.tokenizer, (rows, rows), Training(), tmp_path, regret)
