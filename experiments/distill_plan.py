@@ -115,7 +115,8 @@ class Judge(Spec):
 
     Attributes:
         task: As in an experiment file.
-        prompt: Fields of a prompt; without labels, those of its scenario that training never shows.
+        prompt: Fields of a prompt; by default those of the data that are no draws. Without labels, words of its
+            scenario that training never shows.
         episodes: Of each player in the evaluation.
         looks: Of the model at each look during training, on luck of their own.
         seed: Of the evaluation; looks have the next one.
@@ -227,6 +228,12 @@ class DistillPlan(Spec):
     def about_training(self) -> Fields:
         """All that the trained model depends on; how many episodes it is judged by may change."""
         return self.model_dump(mode="json", exclude={"evaluate": {"episodes"}, "rounds": {"count"}})
+
+    @property
+    def judged_by(self) -> Fields:
+        """The fields of the prompt by which the model is judged."""
+        own = {key: value for key, value in self.data.prompt.items() if key != "labels" and not draws.has_draws(value)}
+        return self.evaluate.prompt or own
 
     def teaches(self) -> AnyAgent | None:
         """The teacher."""

@@ -38,8 +38,9 @@ def splits(plan: DistillPlan) -> list[Split]:
 
 
 def _splits(plan: DistillPlan) -> Iterator[Split]:
-    task, fields = build_task(plan.evaluate.task), plan.evaluate.prompt
-    yield Split("in distribution", task, judged(fields | {"labels": trained()}, task))
+    task, fields = build_task(plan.evaluate.task), plan.judged_by
+    words = plan.data.prompt.get("labels", trained())
+    yield Split("in distribution", task, judged(fields | {"labels": words}, task))
     yield Split("new labels", task, judged(fields, task))
     if new := [name for name in scenarios() if name not in (*STORIES, *_stories(plan))]:
         yield Split("new scenario", task, judged(fields | {"scenario": new[0]}, task))

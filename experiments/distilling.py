@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from icrl.models.hf import TransformersModel
 from icrl.models.load import load_base, load_window
 
 TRAINING = "training"
+PATIENCE = timedelta(days=1)
+"""For which processes wait while one of them writes rows, and the model plays."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,12 @@ def is_main() -> bool:
 
 def _processes() -> Any:
     """Those that train together; without an accelerator they must be told that they run on the CPU."""
-    return PartialState(cpu=not torch.accelerator.is_available())
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
+
+
+def _silently(title: str, steps: int) -> Callable[[str, int, int], None]:
+    """A `Begin` that shows nothing."""
+    return lambda name, done, tokens: None
 
 
 def as_plan(plan: DistillPlan | str | Path | Mapping[str, Any]) -> DistillPlan:
@@ -134,6 +142,7 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
 
 
 def _distilled(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[TrainerCallback]) -> Distilled:
+    begin = begin if is_main() else _silently
     for r in range(plan.rounds.count + 1):
         with _processes().main_process_first():  # one writes rows, the others find them
             write(plan, out, begin, r)
@@ -156,9 +165,8 @@ def _gathered(out: Path, r: int) -> tuple[Dataset, Dataset]:
 def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict[str, float]]:
     """How a model in training is looked at: its regret as a share of uniform play's, on luck of the looks."""
     task, judge = build_task(plan.evaluate.task), plan.evaluate
-    prompt = judged(
-        {"labels": trained()} | judge.prompt, task
-    )  # not those that the evaluation is to be the first to show
+    words = plan.data.prompt.get("labels", trained())  # not those that the evaluation is to be the first to show
+    prompt = judged({"labels": words} | plan.judged_by, task)
 
     def play(trained: Any) -> dict[str, float]:
         training = trained.training

@@ -6,6 +6,7 @@ drawn anew for each episode (Sinii et al. 2023, arXiv 2312.13327). Their luck is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -77,17 +78,20 @@ class Corpus:
         prompt, task = topic.prompt, topic.task
         agent = Stating(topic.plays) if prompt.shares else topic.plays  # type: ignore[arg-type]
         width = STEP * (task.public.horizon or 0) + REST if prompt.append_only else 3 * REST
-        number = int(np.clip(self.tokens // width, 2, MOST))
+        number = math.ceil(int(np.clip(self.tokens // width, 2, MOST)) / topic.keep)
         luck = len(EVALUATION_SEEDS) + int(rng.integers(2**40))
         played = rollout(agent, task, episodes=number, seed=luck)
         return replace(played, names=prompt.names(task.public, played.episode, luck))
 
 
 def _kept(played: Episodes, share: float) -> Episodes:
-    """The episodes of least regret; all of one batch are of one task."""
+    """The episodes of least regret, as a share of uniform play's: some instances of a task are easier."""
     if share == 1.0:
         return played
-    return played.take(np.argsort(np.nansum(played.gap, axis=1), kind="stable")[: max(1, int(share * len(played)))])
+    regret = np.nansum(played.gap, axis=1)
+    if played.means is not None:
+        regret = regret / np.maximum(np.nanmax(played.means, axis=1) - np.nanmean(played.means, axis=1), 1e-12)
+    return played.take(np.argsort(regret, kind="stable")[: round(share * len(played))])
 
 
 def _answers(rng: Generator, writer: Writer, played: Episodes, topic: Topic) -> Answers:

@@ -28,8 +28,18 @@ def kind_of(spec: dict[str, Any]) -> str | None:
     return next((kind for kind in KINDS if set(spec) == {kind}), None)
 
 
+def has_draws(spec: Any) -> bool:
+    """Whether anything in it is drawn."""
+    if isinstance(spec, dict):
+        return kind_of(spec) is not None or any(map(has_draws, spec.values()))
+    return isinstance(spec, list | tuple) and any(map(has_draws, spec))
+
+
 def check(spec: Any, where: str) -> None:
     """Raises ValueError for a draw that cannot be made."""
+    if isinstance(spec, list | tuple):
+        for i, value in enumerate(spec):
+            check(value, f"{where}.{i}")
     if isinstance(spec, dict):
         if (kind := kind_of(spec)) is None:
             for key, value in spec.items():

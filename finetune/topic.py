@@ -33,7 +33,7 @@ class Topic:
     wrong: tuple[float, ...] = (0.0,)
     """How often numbers of a thought are wrong; one of these."""
     keep: float = 1.0
-    """The share of the episodes that are learnt: those of least regret."""
+    """The share of the episodes that are learnt, those of least regret; so many more are played."""
     times: Callable[[Generator, int], Collection[int]] = two
     """Which of so many steps are learnt, where each is a row of its own."""
 

@@ -175,6 +175,16 @@ def test_splits_are_what_they_are_called():
     ]
 
 
+def test_a_model_is_judged_as_it_was_trained():
+    words = ["a", "b", "c", "d", "e", "f", "g"]
+    given = plan(data__prompt={"history": "summary", "scenario": {"choice": ["buttons", "ads"]}, "labels": words})
+    by = {split.name: split for split in splits(given)}
+    assert by["in distribution"].prompt.words == tuple(words) and "new scenario" not in by
+    assert by["new labels"].prompt.past.kind == "summary" and by["new labels"].prompt.words == held_out("buttons")
+    own = plan(data__prompt={"history": "summary"}, evaluate__prompt={"layout": "log"})
+    assert {split.prompt.past.kind for split in splits(own)} == {"raw"}
+
+
 def test_labels_of_a_prompt_that_names_some_are_those():
     task = make("bernoulli-hard")
     assert judged({"labels": ["a", "b", "c", "d", "e"]}, task).words == ("a", "b", "c", "d", "e")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from icrl.finetune.draws import check, drawn
+from icrl.finetune.draws import check, drawn, has_draws
 
 
 def many(spec, n=2000):
@@ -40,10 +40,15 @@ def test_the_same_generator_gives_the_same():
     assert drawn(spec, np.random.default_rng(7)) == drawn(spec, np.random.default_rng(7))
 
 
+def test_what_has_draws():
+    assert has_draws({"a": [1, {"b": {"choice": [1]}}]}) and not has_draws({"a": {"b": [1, 2]}, "choice": [1], "c": 2})
+
+
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
         ({"n": {"choice": []}}, "task.n.choice: give a list"),
+        ({"n": [1, {"choice": []}]}, "task.n.1.choice: give a list"),
         ({"n": {"choice": 3}}, "task.n.choice: give a list, got 3"),
         ({"n": {"uniform": [3, 2]}}, "task.n.uniform: give two numbers, the lower one first, got"),
         ({"n": {"uniform": [1]}}, "task.n.uniform: give two numbers"),
