@@ -246,12 +246,12 @@ def test_what_tells_the_best_arm_is_said_before_training(tmp_path, monkeypatch):
         distilling.write(plan(data__context=[{"agent": "teacher"}]), tmp_path, begin)
 
 
-def test_errors_of_rows_are_sentences(tmp_path):
-    long = plan(
-        data__tasks=[{"n_arms": 2, "horizon": 4000, "means": {"kind": "uniform"}}], data__context=[{"agent": "teacher"}]
-    )
-    with pytest.raises(ValueError, match=r"data: a row of \d+ tokens is longer than the model's window of 16384"):
-        distilling.write(long, tmp_path / "long", begin)
+def test_errors_of_rows_are_sentences(tmp_path, monkeypatch):
+    teacher = [{"agent": "teacher"}]
+    with monkeypatch.context() as narrow:
+        narrow.setattr(distilling, "load_window", lambda *args: 100)
+        with pytest.raises(ValueError, match=r"data: a row of \d+ tokens is longer than the model's window of 100"):
+            distilling.write(plan(data__context=teacher), tmp_path / "long", begin)
     few = plan(
         data__tasks=[{"n_arms": 2, "horizon": 1, "means": {"kind": "uniform"}}],
         data__prompt={"labels": ["red", "blue"], "history": "summary"},
