@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from icrl.agents.dice import drawn_from
 from icrl.envs import tape
 from icrl.envs.tape import Stream
 from icrl.envs.types import USAGE, Choice, Floats, Ints, View
@@ -101,8 +102,5 @@ def _questions(asked: Asked, prompts: Sequence[Tokens], slot: int) -> list[Query
 
 def inverse(probs: Floats, asked: Asked, slot: int = 0) -> Ints:
     """[R] arms drawn from probs [R, K] by inverse transform, one uniform per (seed, episode, t) and slot."""
-    cumulative = probs.cumsum(axis=1)
     words = (0, slot) if slot else ()
-    u = tape.uniform(asked.luck(Stream.POLICY, *words)) * cumulative[:, -1]
-    arms: Ints = (cumulative <= u[:, None]).sum(axis=1)
-    return arms
+    return drawn_from(probs, tape.uniform(asked.luck(Stream.POLICY, *words)))

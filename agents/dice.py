@@ -130,6 +130,13 @@ def any_of(allowed: Bools, u: Floats) -> Ints:
     return arm
 
 
+def drawn_from(probs: Floats, u: Floats) -> Ints:
+    """[...] arms drawn from probs [..., K], which need not sum to 1, by inverse transform of numbers u [...]."""
+    cumulative = probs.cumsum(axis=-1)
+    arms: Ints = (cumulative <= (u * cumulative[..., -1])[..., None]).sum(axis=-1)
+    return arms
+
+
 def identity(agent: object) -> int:
     """A number for an agent's repr."""
     return zlib.crc32(repr(agent).encode())

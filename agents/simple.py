@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from scipy.special import softmax
 
 from icrl.agents.classical import CONFIG, DRAWS, Counting, Counts, argmax, ties, untried
-from icrl.agents.dice import Dice
+from icrl.agents.dice import Dice, drawn_from
 from icrl.envs.types import Choice, Floats, Ints, Names, Outcome, Public, View
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -147,7 +147,4 @@ class EmpiricalMean(Counting):
 
 def drawn(policy: Floats, dice: Dice) -> Ints:
     """[R, 1] an arm from probabilities [R, K], by inverse transform."""
-    cumulative = policy.cumsum(axis=1)
-    u = dice.uniform(1) * cumulative[:, -1:]
-    arm: Ints = (cumulative <= u).sum(axis=1, keepdims=True)
-    return arm
+    return drawn_from(policy[:, None], dice.uniform(1))

@@ -66,8 +66,7 @@ def trained(horizon: int, share: bool) -> tuple[float, float, float]:
     data, llm = rows(horizon, share), icrl.load_model("pocket")
     with tempfile.TemporaryDirectory() as out:
         how = Training(sft=SETTINGS)
-        told = how.arguments(out, [len(ids) for ids in data["input_ids"]])
-        told.save_strategy, told.disable_tqdm = "no", True
+        told = how.arguments(out, data)
         trainer = SFTTrainer(
             model=llm.model,
             args=told,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import warnings
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from icrl.experiments.distill_plan import DistillPlan
+from icrl.experiments.planned import is_of, keep
 from icrl.experiments.progress import Begin
-from icrl.experiments.vectors import is_of, keep
 from icrl.finetune import data as store
 from icrl.finetune.audit import Audit, spans
 from icrl.finetune.corpus import Corpus
@@ -25,7 +24,7 @@ from icrl.finetune.heldout import EVALUATION_SEEDS, words
 from icrl.finetune.topic import Source
 from icrl.models.weights import hashes
 
-PLAN, BEGUN, DATA = "plan.json", "begun.json", "data"
+PLAN, DATA = "plan.json", "data"
 AUDITED = {False: 200, True: 10}
 """Batches whose games are looked at; fewer where a model plays them."""
 APART = 10_000_000
@@ -54,13 +53,13 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
         ValueError: The folder is of another plan, or the rows cannot be made.
     """
     folder = out / DATA
-    if is_of(folder / PLAN, rows.about):
+    begun = is_of(folder / PLAN, rows.about)
+    if begun and (folder / store.MANIFEST).is_file():
         return store.read(folder)[2]
-    begun = is_of(folder / BEGUN, rows.about)
     corpus = Corpus(rows.tokenizer, rows.seed, rows.source, plan.data.tokens)
     audit = _audited(corpus, AUDITED[rows.by_model], begin)
     if not begun:
-        keep(folder / BEGUN, rows.about)
+        keep(folder / PLAN, rows.about)
     parts = {store.TRAIN: Amount(rows.decisions), store.VALIDATION: Amount(plan.data.validation, APART)}
     for name, amount in parts.items():
         if not (folder / name).is_dir():
@@ -77,8 +76,7 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
     }
     for why in _failures(manifest["audit"]):
         warnings.warn(f"data: the audit failed: {why}", stacklevel=2)
-    (folder / store.MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    keep(folder / PLAN, rows.about)  # last: now all of it is there
+    keep(folder / store.MANIFEST, manifest)  # last: now all of it is there
     return manifest
 
 

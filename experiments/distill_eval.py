@@ -15,13 +15,12 @@ from icrl.experiments.distill_data import DATA, PLAN
 from icrl.experiments.distill_measures import AGREEMENT, MEASURES, Side, compared
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import Split, splits
-from icrl.experiments.distilling import TRAINING, home, trained_in
+from icrl.experiments.distilling import TRAINING, base_model, home, student, trained_in
+from icrl.experiments.planned import is_of
 from icrl.experiments.progress import Begin
-from icrl.experiments.vectors import is_of
 from icrl.finetune import data as store
 from icrl.finetune.adapters import describe
 from icrl.models.hf import TransformersModel
-from icrl.models.load import load_base
 
 EVALUATION = "evaluation.json"
 WORSE = {"regret": 1, "suffix failure": 1, "coverage": -1}
@@ -44,17 +43,12 @@ def students(plan: DistillPlan, out: Path, adapter: str | None = None) -> dict[s
         ValueError: There is none yet, or it is of another base; or the folder is of another plan.
     """
     is_of(out / TRAINING / PLAN, plan.about_training)
-    fields = plan.served.model_dump(include={"model", "revision", "dtype", "device_map", "chat_template"})
-    base = load_base(fields.pop("model"), **fields)
-    assert isinstance(base, TransformersModel)
-    folder = Path(adapter) if adapter else trained_in(plan, out, plan.rounds.count)
+    last = plan.rounds.count
+    folder = Path(adapter) if adapter else trained_in(plan, out, last)
     if not folder.is_dir():
         raise ValueError(f"out: {folder} is not there yet; icrl distill makes it")
-    if plan.train.full and adapter is None:
-        student = load_base(str(folder), **{key: fields[key] for key in ("dtype", "device_map")})
-        assert isinstance(student, TransformersModel)
-        return {"base": base, "student": student}
-    return {"base": base, "student": base.adapted(str(folder))}
+    base = base_model(plan)
+    return {"base": base, "student": base.adapted(adapter) if adapter else student(plan, out, last, base)}
 
 
 def evaluate(
@@ -72,9 +66,8 @@ def evaluate(
         known = ", ".join(split.name for split in all_of_them)
         raise ValueError(f"split: there is no {odd[0]!r} of this plan; there are {known}")
     wanted: list[Split] = [split for split in all_of_them if not only or split.name in only]
-    watch, found = begin("evaluate", len(wanted)), Found()
+    watch, found, judge = begin("evaluate", len(wanted)), Found(), plan.evaluate
     for split in wanted:
-        judge = plan.evaluate
         found[split.name] = compared(split, models, teacher, judge.episodes, judge.seed)
         watch(split.name, 1, 0)
     return found

@@ -96,12 +96,9 @@ class Data(Spec):
     def _tasks_may_be_plain(cls, given: Any) -> Any:
         if isinstance(given, str | dict):
             given = [given]
-        plain = isinstance(given, list | tuple)
-        return (
-            [fields if isinstance(fields, dict) and "task" in fields else {"task": fields} for fields in given]
-            if (plain)
-            else given
-        )
+        if not isinstance(given, list | tuple):
+            return given
+        return [fields if isinstance(fields, dict) and "task" in fields else {"task": fields} for fields in given]
 
     @field_validator("prompt", mode="after")
     @classmethod

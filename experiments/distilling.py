@@ -20,8 +20,8 @@ from icrl.experiments.config import build_task
 from icrl.experiments.distill_data import DATA, PLAN, Rows
 from icrl.experiments.distill_data import write as write_rows
 from icrl.experiments.distill_plan import DistillPlan, judged
+from icrl.experiments.planned import is_of, keep
 from icrl.experiments.progress import Begin, bars
-from icrl.experiments.vectors import is_of, keep
 from icrl.finetune import data as store
 from icrl.finetune.heldout import trained
 from icrl.finetune.looks import ERROR, REGRET
@@ -128,14 +128,14 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
         ValueError: The folder is of another plan, or the rows cannot be made.
     """
     if r:
-        player, seed, about = _student(plan, out, r - 1), plan.data.seed, plan.about_round(r)
+        player, seed, about = student(plan, out, r - 1), plan.data.seed, plan.about_round(r)
         decisions, source = plan.rounds.decisions or plan.data.decisions, plan.on_policy(player)
         rows = Rows(source, player.tokenizer, player.window, decisions, about, True, seed + (r << 32))
         return write_rows(plan, rows, home(out, r), begin)
-    model = _model(plan) if plan.student_plays else None
+    model = base_model(plan) if plan.student_plays else None
     tokenizer = plan.served.tokenizer() if model is None else model.tokenizer
-    name, revision = plan.served.model, plan.served.revision
-    window = load_window(name, revision, tokenizer) if model is None else model.window
+    served = plan.served
+    window = load_window(served.model, served.revision, tokenizer) if model is None else model.window
     about, seed = plan.about_data, plan.data.seed
     rows = Rows(plan.syllabus(tokenizer, model), tokenizer, window, plan.data.decisions, about, model is not None, seed)
     return write_rows(plan, rows, out, begin)
@@ -149,7 +149,7 @@ def _distilled(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[T
             folder = home(out, r) / TRAINING
             if not is_of(folder / PLAN, plan.about_training):
                 keep(folder / PLAN, plan.about_training)
-        model, soft = _model(plan), plan.label == "policy"
+        model, soft = base_model(plan), plan.label == "policy"
         watching, play = (Telling(begin), *callbacks), playing(plan, model)
         rows = _gathered(out, r)
         done = train(model.model, model.tokenizer, rows, plan.train, folder, play, soft, plan.served.model, watching)
@@ -165,17 +165,17 @@ def _gathered(out: Path, r: int) -> tuple[Dataset, Dataset]:
 def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict[str, float]]:
     """How a model in training is looked at: its regret as a share of uniform play's, on luck of the looks."""
     task, judge = build_task(plan.evaluate.task), plan.evaluate
+    luck: dict[str, Any] = {"episodes": judge.looks, "seed": judge.seed + 1}
+    blindly = np.nansum(rollout(Uniform(), task, **luck).gap) / judge.looks
     words = plan.data.prompt.get("labels", trained())  # not those that the evaluation is to be the first to show
     prompt = judged({"labels": words} | plan.judged_by, task)
 
     def play(trained: Any) -> dict[str, float]:
         training = trained.training
         served: Model = TransformersModel("training", trained.eval(), model.tokenizer)
-        player, seed = LLMAgent(served, prompt), judge.seed + 1
-        runs, blind = (rollout(agent, task, episodes=judge.looks, seed=seed) for agent in (player, Uniform()))
+        runs = rollout(LLMAgent(served, prompt), task, **luck)
         trained.train(training)
         assert runs.mass is not None
-        blindly = np.nansum(blind.gap) / len(blind)
         shares = np.nansum(runs.gap, axis=1) / blindly
         error = shares.std() / len(shares) ** 0.5
         return {REGRET: float(shares.mean()), ERROR: float(error), "mass": float(np.nanmean(runs.mass))}
@@ -183,25 +183,21 @@ def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict
     return play
 
 
-def _student(plan: DistillPlan, out: Path, r: int) -> TransformersModel:
-    """The model as a round has left it."""
+def student(plan: DistillPlan, out: Path, r: int, base: TransformersModel | None = None) -> TransformersModel:
+    """The model as a round has left it; an adapter shares the weights of `base`, if that is loaded already."""
     folder = str(trained_in(plan, out, r))
     if not plan.train.full:
-        return _model(plan).adapted(folder)
-    fields = plan.served.model_dump(include={"dtype", "device_map"})
-    found = load_base(folder, **fields)
+        return (base or base_model(plan)).adapted(folder)
+    return _loaded(folder, plan, {"dtype", "device_map"})
+
+
+def base_model(plan: DistillPlan) -> TransformersModel:
+    """The model that is trained."""
+    return _loaded(plan.served.model, plan, {"revision", "dtype", "device_map", "chat_template"})
+
+
+def _loaded(name: str, plan: DistillPlan, fields: set[str]) -> TransformersModel:
+    """A model of transformers, as plans have no others, with some of the fields of the plan's."""
+    found = load_base(name, **plan.served.model_dump(include=fields))
     assert isinstance(found, TransformersModel)
-    return found
-
-
-def _model(plan: DistillPlan) -> TransformersModel:
-    """The model to train.
-
-    Raises:
-        ValueError: It cannot be trained here: it is served.
-    """
-    fields = plan.served.model_dump(include={"model", "revision", "dtype", "device_map", "chat_template"})
-    found = load_base(fields.pop("model"), **fields)
-    if not isinstance(found, TransformersModel):
-        raise ValueError(f"model: {plan.served.model!r} is served, and only what transformers loads can be trained")
     return found

@@ -15,6 +15,7 @@ from icrl.envs import Episodes
 from icrl.experiments import sweep_settings as settings
 from icrl.experiments import vectors
 from icrl.experiments.config import Experiment
+from icrl.experiments.planned import is_of, keep
 from icrl.experiments.progress import Begin
 from icrl.experiments.runner import run
 from icrl.experiments.sweep_plan import SteeringPlan
@@ -59,8 +60,8 @@ def sweep(plan: SteeringPlan, out: Path, begin: Begin) -> Swept:
         ValueError: A layer is not there, or the folder holds another sweep.
     """
     tried, begun = [*settings.baselines(plan), *settings.grid(plan, out)], out / "runs" / vectors.PLAN
-    if not vectors.is_of(begun, plan.swept_on):
-        vectors.keep(begun, plan.swept_on)
+    if not is_of(begun, plan.swept_on):
+        keep(begun, plan.swept_on)
     runs = _play(plan, tried, out / "runs" / "grid", begin)
     table = measured(tried, runs)
     best = _best(plan, table)

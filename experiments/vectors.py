@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from icrl.agents import (
     Plays,
@@ -22,6 +20,7 @@ from icrl.agents import (
     time_direction,
 )
 from icrl.agents.record import Step
+from icrl.experiments.planned import is_of, keep, known
 from icrl.experiments.progress import Begin
 from icrl.experiments.sweep_plan import Fit, SteeringPlan
 from icrl.models.controlvector import from_gguf
@@ -50,7 +49,7 @@ def load(plan: SteeringPlan, out: Path, kind: str | None = None) -> list[Steerin
         ValueError: One is missing.
     """
     whole = plan.fit.method == "in-context"
-    layers = [None] if whole else list(range(_known(out / PLAN)[LAYERS]))
+    layers = [None] if whole else list(range(known(out / PLAN)[LAYERS]))
     return [read(place(out, kind or plan.fit.method, layer)) for layer in layers]
 
 
@@ -61,34 +60,6 @@ def is_fitted(plan: SteeringPlan, out: Path) -> bool:
         ValueError: It holds those of another plan.
     """
     return is_of(out / PLAN, plan.fitted_on)
-
-
-def is_of(file: Path, wanted: Mapping[str, Any]) -> bool:
-    """Whether a file holds a plan, or what of it matters.
-
-    Raises:
-        ValueError: It holds another one.
-    """
-    if not file.is_file():
-        return False
-    known = _known(file)
-    for key in wanted:
-        if known.get(key) != wanted[key]:
-            raise ValueError(
-                f"out: {file.parent} is of another plan: its {key} is {known.get(key)!r}, now it is {wanted[key]!r}; "
-                "give another folder, or the plan that began there"
-            )
-    return True
-
-
-def _known(file: Path) -> dict[str, Any]:
-    try:
-        found: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"out: {file} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"out: {file} holds no plan")
-    return found
 
 
 def fit(plan: SteeringPlan, out: Path, begin: Begin) -> None:
@@ -118,14 +89,6 @@ def fit(plan: SteeringPlan, out: Path, begin: Begin) -> None:
         for vector in vectors:
             vector.save(place(out, kind, None if plan.fit.method == "in-context" else vector.layer))
     keep(out / PLAN, {**plan.fitted_on, LAYERS: len(own)})  # last: now all of it is there
-
-
-def keep(file: Path, wanted: Mapping[str, Any]) -> None:
-    """Writes what `is_of` reads."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    whole = file.with_suffix(".new")
-    whole.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
-    whole.replace(file)
 
 
 def fitted(how: Fit, plays: Plays) -> Sequence[SteeringVector]:

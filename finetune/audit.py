@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from icrl.envs import Episodes
 from icrl.envs.types import Floats, Ints
-from icrl.finetune.labels import one_hot
+from icrl.finetune.labels import taken
 from icrl.finetune.rows import IGNORE
 
 SHUFFLES = 500
@@ -33,9 +32,9 @@ class Audit:
     def add(self, played: Episodes, taught: Floats | None) -> None:
         """Looks at the games of a batch; only those of one best arm can tell it beforehand."""
         if taught is not None:
-            arms = played.arms.reshape(*taught.shape[:2], -1)[..., 0]
-            same = (taught * one_hot(arms, taught.shape[2])).sum(axis=2)
-            self.apart += (1 - same[(taught.sum(axis=2) > 0) & (arms >= 0)]).tolist()
+            took = taken(played)
+            both = (taught.sum(axis=2) > 0) & (took.sum(axis=2) > 0)
+            self.apart += (1 - (taught * took).sum(axis=2)[both]).tolist()
         if played.means is None or played.means.ndim != 2 or played.names is None:
             return
         k = played.public.n_arms
@@ -44,14 +43,14 @@ class Audit:
 
     def found(self) -> dict[str, Any]:
         """Information that place and label have about the best arm, and how far players are from the teacher."""
-        leaks = {what: _worst(self, what) for what in ("place", "label")}
+        leaks = _leaks(self)
         odd = [best % 2 == 0 for bests in self.places.values() for best in np.concatenate(bests)]
         return {
             "games": len(odd),
             "leaks": leaks,
             "best at an odd place": float(np.mean(odd)) if odd else None,
             "divergence of context and teacher": float(np.mean(self.apart)) if self.apart else None,
-            "passed": not any(_tells(found) for found in leaks.values() if found is not None),
+            "passed": not any(map(_tells, leaks.values())),
         }
 
 
@@ -59,12 +58,13 @@ def _tells(found: dict[str, float]) -> bool:
     return found["nats"] - found["by chance"] > NATS and found["p"] < SURE
 
 
-def _worst(audit: Audit, what: str) -> dict[str, float] | None:
-    """The number of arms of which most games were seen."""
+def _leaks(audit: Audit) -> dict[str, dict[str, float]]:
+    """What place and label tell, in games of the number of arms that came most; nothing if there were no games."""
     if not audit.places:
-        return None
+        return {}
     k = max(audit.places, key=lambda arms: len(audit.names[arms]))
-    return {"arms": k, **leak(np.array(audit.names[k]), np.concatenate(audit.places[k]))[f"{what} and best"]}
+    found = leak(np.array(audit.names[k]), np.concatenate(audit.places[k]))
+    return {what: {"arms": k, **found[f"{what} and best"]} for what in ("place", "label")}
 
 
 def leak(names: Any, best: Ints) -> dict[str, dict[str, float]]:
@@ -114,14 +114,13 @@ def spans(rows: Iterable[Mapping[str, Any]], decode: Any, known: Collection[str]
         decode: Of the tokenizer.
         known: All labels.
     """
-    odd = Counter[str]()
+    odd = dict[str, None]()
     for row in rows:
         labels = np.asarray(row["labels"])
         for at in row["at"]:
             end = at + 1 + int(np.argmax(np.append(labels[at + 1 :], IGNORE) == IGNORE))
             text = decode([int(labels[at])] if end == at + 1 else labels[at : end - 1].tolist())
-            if not (
-                text.strip() and any(name.startswith(text.strip()) for name in known)
-            ):  # of some only the first token is learnt
-                odd[text] += 1
+            said = text.strip()
+            if not (said and any(name.startswith(said) for name in known)):  # of some only the first token is learnt
+                odd[text] = None
     return list(odd)

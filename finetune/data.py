@@ -24,7 +24,7 @@ from datasets import (
 from datasets.exceptions import DatasetGenerationError
 
 from icrl.finetune.corpus import Corpus
-from icrl.finetune.rows import columns
+from icrl.finetune.rows import begins, columns
 
 MANIFEST, TRAIN, VALIDATION, COUNTS = "manifest.json", "train", "validation", "counts.json"
 FEATURES = Features(
@@ -81,7 +81,7 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: W
         before = written.rows
         for row in corpus.batch(amount.first + written.batches):
             found = columns(row)
-            n, learnt = len(row.ids), len(found["at"]) or _answers(row.says)
+            n, learnt = len(row.ids), len(found["at"]) or int(begins(row).sum())
             if n > window:
                 raise ValueError(
                     f"data: a row of {n} tokens is longer than the model's window of {window}; use shorter horizons, "
@@ -103,11 +103,6 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: W
                 f"data.decisions: after {written.decisions:,} of {amount.decisions:,} only rows come that were there "
                 "before; draw from more tasks, labels or horizons, or ask for fewer"
             )
-
-
-def _answers(says: Any) -> int:
-    """How many answers there are."""
-    return int((says[1:] & ~says[:-1]).sum())
 
 
 def write(corpus: Corpus, amount: Amount, window: int, out: Path, begin: Callable[[int], Watch]) -> None:
@@ -159,6 +154,6 @@ def read(folder: Path) -> tuple[Dataset, Dataset, dict[str, Any]]:
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return load_from_disk(str(folder / TRAIN)), load_from_disk(str(folder / VALIDATION)), manifest
+        return read_rows(folder / TRAIN), read_rows(folder / VALIDATION), manifest
     except (OSError, ValueError) as error:
         raise ValueError(f"data: {folder} holds no training rows; icrl distill-data writes them ({error})") from error

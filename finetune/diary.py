@@ -16,6 +16,7 @@ from icrl.agents.classical import dealt
 from icrl.agents.rollout import recorded
 from icrl.envs import Episodes
 from icrl.envs.types import Bools, Floats, Outcome
+from icrl.finetune.labels import taken
 from icrl.prompts.history import Raw
 from icrl.prompts.pieces import Tokens
 from icrl.prompts.talk import Talk
@@ -114,9 +115,7 @@ def diary(
 
 def _took(teacher: Floats, played: Episodes) -> bool:
     """Whether what is to be learnt is what was played, at every step."""
-    arms = played.arms.reshape(*teacher.shape[:2], -1)[..., 0]
-    took: Bools = (teacher.argmax(axis=2) == arms) & (teacher.max(axis=2) == 1)
-    return bool((took | (teacher.sum(axis=2) == 0)).all())
+    return bool(((teacher == taken(played)).all(axis=2) | (teacher.sum(axis=2) == 0)).all())
 
 
 def _check_distinct(first: Sequence[int], names: Sequence[str]) -> None:

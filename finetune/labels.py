@@ -10,6 +10,7 @@ import numpy as np
 from icrl.agents import Stating, replay
 from icrl.agents.base import AnyAgent
 from icrl.agents.classical import DRAWS, Algorithm
+from icrl.agents.dice import drawn_from
 from icrl.envs import Episodes, tape
 from icrl.envs.tape import Stream
 from icrl.envs.types import AnyWorld, Floats, Ints, Public, take
@@ -64,7 +65,7 @@ class Labels:
         """
         self.check(played.public)
         if self.label == "taken":
-            return one_hot(played.arms.reshape(*played.arms.shape[:2], -1)[..., 0], played.public.n_arms)
+            return taken(played)
         if self.label == "optimal":
             assert self.oracle is not None
             return one_hot(self.oracle.best(played), played.public.n_arms)
@@ -115,6 +116,11 @@ class Oracle:
         return found
 
 
+def taken(played: Episodes) -> Floats:
+    """[B, T, K] 1 at each arm that was played; of pairs, at the first one."""
+    return one_hot(played.arms.reshape(*played.arms.shape[:2], -1)[..., 0], played.public.n_arms)
+
+
 def one_hot(arms: Ints, n_arms: int) -> Floats:
     """[..., K] 1 at each arm; nothing but 0 where there is none."""
     return np.asarray(arms[..., None] == np.arange(n_arms), np.float64)
@@ -123,6 +129,4 @@ def one_hot(arms: Ints, n_arms: int) -> Floats:
 def _drawn(policy: Floats, played: Episodes) -> Ints:
     """[B, T] one draw from each policy, keyed by seed, episode and step: not the draw by which the teacher plays."""
     u = tape.uniform(tape.key(played.seed, Stream.TEACHING, played.episode[:, None], np.arange(played.horizon)))
-    cumulative = policy.cumsum(axis=2)
-    arms: Ints = (cumulative <= u[..., None] * cumulative[..., -1:]).sum(axis=2)
-    return np.where(policy.sum(axis=2) > 0, arms, -1)
+    return np.where(policy.sum(axis=2) > 0, drawn_from(policy, u), -1)

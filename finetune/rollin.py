@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from icrl.agents.classical import CONFIG, Algorithm, Rows
 from icrl.agents.dice import Dice
+from icrl.agents.simple import drawn
 from icrl.envs import tape
 from icrl.envs.tape import Stream
 from icrl.envs.types import Choice, Floats, Ints, Names, Outcome, Public, View
@@ -52,9 +53,7 @@ class RollIn(Algorithm[Fixed]):
 
     def pick(self, state: Fixed, view: View, dice: Dice) -> Ints:
         """A draw."""
-        cumulative = self.policy(state, view)[:, 0].cumsum(axis=1)
-        arms: Ints = (cumulative <= dice.uniform(1) * cumulative[:, -1:]).sum(axis=1)
-        return arms[:, None]
+        return drawn(self.policy(state, view)[:, 0], dice)
 
     def update(self, state: Fixed, view: View, choice: Choice, outcome: Outcome) -> Fixed:
         """Nothing is learnt."""

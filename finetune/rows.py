@@ -43,9 +43,14 @@ def decisions(row: Row) -> Ints:
     return found
 
 
+def begins(row: Row) -> Bools:
+    """[n] where answers begin."""
+    return np.asarray(row.says & ~np.append(False, row.says[:-1]))
+
+
 def _rest(row: Row, at: Ints) -> Bools:
     """[n] the tokens of answers that begin at `at`, but for their first ones."""
-    answer = np.cumsum(row.says & ~np.append(False, row.says[:-1]))  # its number, from 1 on
+    answer = np.cumsum(begins(row))  # its number, from 1 on
     rest = row.says & np.isin(answer, answer[at])
     rest[at] = False
     return rest

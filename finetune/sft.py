@@ -65,7 +65,7 @@ def train(
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     if pad is None:
         raise ValueError("tokenizer: it has neither a pad nor an end token, which rows of one batch are filled up with")
-    told = how.arguments(str(out), [len(ids) for ids in rows[0]["input_ids"]])
+    told = how.arguments(str(out), rows[0])
     if soft and (told.packing or told.padding_free):
         raise ValueError("sft.packing: rows with whole policies cannot be packed; use another label, or no packing")
     kind, collate = (SoftTrainer, Collate(pad)) if soft else (SFTTrainer, None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any
 
 import torch
+from datasets import Dataset
 from peft import LoraConfig
 from pydantic import Field
 from trl import SFTConfig
@@ -26,7 +26,7 @@ SFT: dict[str, Any] = {
     "train_sampling_strategy": "group_by_length",
     "logging_steps": 10,
     "report_to": "none",
-    "save_only_model": False,
+    "save_strategy": "no",  # looks save
     "dataloader_pin_memory": False,
     "ddp_find_unused_parameters": False,
     "disable_tqdm": True,
@@ -104,8 +104,8 @@ class Training(Spec):
         except (TypeError, ValueError) as error:
             raise ValueError(f"lora: {error}") from error
 
-    def arguments(self, out: str, lengths: Sequence[int]) -> SFTConfig:
-        """TRL's settings for rows of such lengths.
+    def arguments(self, out: str, rows: Dataset) -> SFTConfig:
+        """TRL's settings for such rows.
 
         Raises:
             ValueError: TRL refuses them.
@@ -113,10 +113,8 @@ class Training(Spec):
         cuda = torch.cuda.is_available()
         own = {"bf16": cuda, "gradient_checkpointing": cuda, "use_cpu": not torch.accelerator.is_available()}
         given = SFT | own | self.sft
-        room = max(PACK, *lengths) if given.get("packing") else None
+        room = max(PACK, *map(len, rows["input_ids"])) if given.get("packing") else None
         try:
-            told = SFTConfig(output_dir=out, max_length=room, seed=self.seed, **given)
+            return SFTConfig(output_dir=out, max_length=room, seed=self.seed, **given)
         except (TypeError, ValueError) as error:
             raise ValueError(f"sft: {error}") from error
-        told.save_strategy = "no"  # looks save
-        return told

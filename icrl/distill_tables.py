@@ -33,8 +33,8 @@ def manifest(found: Mapping[str, Any]) -> Table:
     for name, part in found["written"].items():
         table.add_row(name, *(f"{part[key]:,}" for key in ("rows", "decisions", "tokens", "longest", "repeated")))
     audit = found["audit"]
-    leaks = {what: leak for what, leak in audit["leaks"].items() if leak}
-    told = [f"{what} of the best arm: {leak['nats']:.3f} nats, p = {leak['p']:.2f}" for what, leak in leaks.items()]
+    leaks = audit["leaks"].items()
+    told = [f"{what} of the best arm: {leak['nats']:.3f} nats, p = {leak['p']:.2f}" for what, leak in leaks]
     table.caption = escape(f"audit {'passed' if audit['passed'] else 'FAILED'}; " + "; ".join(told))
     return table
 

@@ -43,7 +43,7 @@ def games(pocket, label="teacher", prompt=None, share=True, episodes=3):
 
 
 def trainer(pocket, rows, kind, tmp_path, **sft):
-    told = Training(sft=QUICK | sft).arguments(str(tmp_path), [len(ids) for ids in rows["input_ids"]])
+    told = Training(sft=QUICK | sft).arguments(str(tmp_path), rows)
     collate = Collate(pocket.tokenizer.pad_token_id) if kind is SoftTrainer else None
     return kind(
         model=pocket.model,
