@@ -33,11 +33,10 @@ def main(
     head = {"model": icrl.load_model("pocket").facts, "machine": machine(), "decisions": decisions}
     writes = decisions == DECISIONS
     found = begun(RESULTS, head) if writes else head
-    taught = [(name, seed) for name in ("UCB", "Thompson") for seed in SEEDS]
+    taught = [(name, seed) for seed in SEEDS for name in ("UCB", "Thompson")]
     taught += [(name, 0) for name in (FULL, *TEACHERS) if name not in ("UCB", "Thompson")]
-    splits = {name: SPLITS if name in ("UCB", "Thompson") else FEW for name, _ in taught}
-    parts = {f"{name}, seed {seed}": (student, (name, seed, decisions, splits[name])) for name, seed in taught}
-    parts = {"base": (base, (SPLITS,))} | parts
+    parts = {f"{name}, seed {seed}": (student, (name, seed, decisions, _splits(name, seed))) for name, seed in taught}
+    parts = parts | {"base": (base, (SPLITS,))}
     wanted = {name: part for name, part in parts.items() if not only or name.startswith(tuple(only))}
     for name, measured in side_by_side({name: part for name, part in wanted.items() if name not in found}):
         found[name] = measured
@@ -46,6 +45,11 @@ def main(
             save(RESULTS, found)
     if writes:
         PAGE.write_text(page(found), encoding="utf-8")
+
+
+def _splits(name: str, seed: int) -> tuple[str, ...]:
+    """All of them once for each teacher; seeds and controls are compared where labels are new."""
+    return SPLITS if name in ("UCB", "Thompson") and seed == 0 else FEW
 
 
 if __name__ == "__main__":

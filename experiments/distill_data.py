@@ -71,13 +71,18 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
         "written": {name: store.counted(folder / name) for name in parts},
         "audit": found | {"answers that are no label": odd, "passed": found["passed"] and not odd},
         "tokenizer": hashes(rows.tokenizer),
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(),
         "held out": {"seeds": [EVALUATION_SEEDS.start, EVALUATION_SEEDS.stop]},
     }
     for why in _failures(manifest["audit"]):
         warnings.warn(f"data: the audit failed: {why}", stacklevel=2)
     keep(folder / store.MANIFEST, manifest)  # last: now all of it is there
     return manifest
+
+
+def versions() -> dict[str, str]:
+    """Of what rows and adapters are made with."""
+    return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
 def _failures(audit: dict[str, Any]) -> Iterator[str]:

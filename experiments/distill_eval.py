@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from icrl.experiments.distill_data import DATA, PLAN
+from icrl.experiments.distill_data import DATA, PLAN, versions
 from icrl.experiments.distill_measures import AGREEMENT, MEASURES, Side, compared
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import Split, splits
@@ -20,6 +20,7 @@ from icrl.experiments.planned import is_of
 from icrl.experiments.progress import Begin
 from icrl.finetune import data as store
 from icrl.finetune.adapters import describe
+from icrl.models.adapters import CONFIG
 from icrl.models.hf import TransformersModel
 
 EVALUATION = "evaluation.json"
@@ -43,12 +44,11 @@ def students(plan: DistillPlan, out: Path, adapter: str | None = None) -> dict[s
         ValueError: There is none yet, or it is of another base; or the folder is of another plan.
     """
     is_of(out / TRAINING / PLAN, plan.about_training)
-    last = plan.rounds.count
-    folder = Path(adapter) if adapter else trained_in(plan, out, last)
+    folder = Path(adapter) if adapter else trained_in(plan, out, plan.rounds.count)
     if not folder.is_dir():
         raise ValueError(f"out: {folder} is not there yet; icrl distill makes it")
     base = base_model(plan)
-    return {"base": base, "student": base.adapted(adapter) if adapter else student(plan, out, last, base)}
+    return {"base": base, "student": student(plan, folder, base)}
 
 
 def evaluate(
@@ -101,18 +101,25 @@ def verdict(found: Found) -> list[str]:
     return told
 
 
-def save(plan: DistillPlan, found: Found, out: Path, more: dict[str, Any]) -> None:
-    """Writes table and verdict of all splits to OUT/evaluation.json and OUT/evaluation.csv, and the adapter's card."""
+def save(found: Found, out: Path, more: dict[str, Any]) -> None:
+    """Writes table and verdict of all splits to OUT/evaluation.json and OUT/evaluation.csv."""
     held = {split: {player: asdict(side) for player, side in sides.items()} for split, sides in found.items()}
     text = json.dumps({"splits": held, "worse": verdict(found), **more}, indent=1)
     (out / EVALUATION).write_text(text, encoding="utf-8")
-    rows = table(found)
-    rows.to_csv(out / "evaluation.csv", index=False)
-    if not plan.train.full and (adapter := trained_in(plan, out, plan.rounds.count)).is_dir():
+    table(found).to_csv(out / "evaluation.csv", index=False)
+
+
+def card(plan: DistillPlan, found: Found, out: Path, adapter: Path) -> None:
+    """Writes the card of an adapter that came of a plan, also by reinforcement; whole models have none."""
+    if not (adapter / CONFIG).is_file():
+        return
+    told: dict[str, Any] = {"base": plan.served.model, "teacher": plan.teacher}
+    if adapter == trained_in(plan, out, plan.rounds.count):
         rounds = [store.read(home(out, r) / DATA)[2] for r in range(plan.rounds.count + 1)]
-        told: dict[str, Any] = {"base": plan.served.model, "teacher": plan.teacher, "label": plan.label}
-        told |= {"written": [one["written"] for one in rounds], "versions": rounds[0]["versions"]}
-        describe(adapter, told, rows[["split", "player", "normalised regret", *MEASURES, *AGREEMENT]])
+        told |= {"label": plan.label, "written": [one["written"] for one in rounds], "versions": rounds[0]["versions"]}
+    else:
+        told |= {"reinforce": plan.reinforce.model_dump(), "versions": versions()}
+    describe(adapter, told, table(found)[["split", "player", "normalised regret", *MEASURES, *AGREEMENT]])
 
 
 def perplexity(model: TransformersModel, text: str) -> float:

@@ -21,6 +21,7 @@ from icrl.experiments.prompting import Lessons
 from icrl.finetune import draws
 from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, told_apart, trained
 from icrl.finetune.labels import OF_TEACHER, Label
+from icrl.finetune.reinforcement import Reinforcement
 from icrl.finetune.syllabus import Shares, Syllabus
 from icrl.finetune.training import Training
 from icrl.models import Model
@@ -156,6 +157,7 @@ class DistillPlan(Spec):
         rounds: Further ones, on the model's own histories.
         train: See `icrl.finetune.training.Training`.
         evaluate: How the result is judged.
+        reinforce: How the model is trained on its own play, for `icrl reinforce`.
     """
 
     model: str | Fields
@@ -165,6 +167,7 @@ class DistillPlan(Spec):
     rounds: Rounds = Rounds()
     train: Training = Training()
     evaluate: Judge = Judge()
+    reinforce: Reinforcement = Reinforcement()
 
     @field_validator("model", mode="after")
     @classmethod
@@ -224,7 +227,7 @@ class DistillPlan(Spec):
     @property
     def about_training(self) -> Fields:
         """All that the trained model depends on; how many episodes it is judged by may change."""
-        return self.model_dump(mode="json", exclude={"evaluate": {"episodes"}, "rounds": {"count"}})
+        return self.model_dump(mode="json", exclude={"evaluate": {"episodes"}, "rounds": {"count"}, "reinforce": True})
 
     @property
     def judged_by(self) -> Fields:

@@ -25,8 +25,10 @@ from icrl.experiments.progress import Begin, bars
 from icrl.finetune import data as store
 from icrl.finetune.heldout import trained
 from icrl.finetune.looks import ERROR, REGRET
-from icrl.finetune.sft import ADAPTER, MODEL, Trained, train
+from icrl.finetune.running import Trained, kept_in
+from icrl.finetune.sft import train
 from icrl.models import Model
+from icrl.models.adapters import CONFIG
 from icrl.models.hf import TransformersModel
 from icrl.models.load import load_base, load_window
 
@@ -91,16 +93,16 @@ def distill(
 
 def is_main() -> bool:
     """Whether this process is the one that tells and writes, of several that `accelerate launch` has begun."""
-    return bool(_processes().is_main_process)
+    return bool(processes().is_main_process)
 
 
-def _processes() -> Any:
+def processes() -> PartialState:
     """Those that train together; without an accelerator they must be told that they run on the CPU."""
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
 
 
-def _silently(title: str, steps: int) -> Callable[[str, int, int], None]:
-    """A `Begin` that shows nothing."""
+def silently(title: str, steps: int) -> Callable[[str, int, int], None]:
+    """Shows nothing; a `Begin`."""
     return lambda name, done, tokens: None
 
 
@@ -118,7 +120,7 @@ def home(out: Path, r: int) -> Path:
 
 def trained_in(plan: DistillPlan, out: Path, r: int) -> Path:
     """Where a round's adapter, or whole model, lies."""
-    return home(out, r) / TRAINING / (MODEL if plan.train.full else ADAPTER)
+    return kept_in(home(out, r) / TRAINING, plan.train.full)
 
 
 def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
         ValueError: The folder is of another plan, or the rows cannot be made.
     """
     if r:
-        player, seed, about = student(plan, out, r - 1), plan.data.seed, plan.about_round(r)
+        player, seed, about = student(plan, trained_in(plan, out, r - 1)), plan.data.seed, plan.about_round(r)
         decisions, source = plan.rounds.decisions or plan.data.decisions, plan.on_policy(player)
         rows = Rows(source, player.tokenizer, player.window, decisions, about, True, seed + (r << 32))
         return write_rows(plan, rows, home(out, r), begin)
@@ -142,9 +144,9 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
 
 
 def _distilled(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[TrainerCallback]) -> Distilled:
-    begin = begin if is_main() else _silently
+    begin = begin if is_main() else silently
     for r in range(plan.rounds.count + 1):
-        with _processes().main_process_first():  # one writes rows, the others find them
+        with processes().main_process_first():  # one writes rows, the others find them
             write(plan, out, begin, r)
             folder = home(out, r) / TRAINING
             if not is_of(folder / PLAN, plan.about_training):
@@ -183,12 +185,11 @@ def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict
     return play
 
 
-def student(plan: DistillPlan, out: Path, r: int, base: TransformersModel | None = None) -> TransformersModel:
-    """The model as a round has left it; an adapter shares the weights of `base`, if that is loaded already."""
-    folder = str(trained_in(plan, out, r))
-    if not plan.train.full:
-        return (base or base_model(plan)).adapted(folder)
-    return _loaded(folder, plan, {"dtype", "device_map"})
+def student(plan: DistillPlan, folder: Path, base: TransformersModel | None = None) -> TransformersModel:
+    """The model as a training has left it; an adapter shares the weights of `base`, if that is loaded already."""
+    if (folder / CONFIG).is_file():
+        return (base or base_model(plan)).adapted(str(folder))
+    return _loaded(str(folder), plan, {"dtype", "device_map"})
 
 
 def base_model(plan: DistillPlan) -> TransformersModel:

@@ -63,17 +63,29 @@ def merge(model: TransformersModel, adapter: str, out: Path) -> None:
     """
     if out.exists():
         raise ValueError(f"out: {out} is there already; give a new folder")
+    whole = wrapped(model.model, adapter).merge_and_unload(safe_merge=True)
+    whole.save_pretrained(out)
+    model.tokenizer.save_pretrained(out)
+
+
+def wrapped(model: Any, adapter: str, trains: bool = False) -> Any:
+    """PEFT's model of a transformers model and an adapter, which may be trained on.
+
+    Raises:
+        ValueError: The adapter is not there, or does not fit.
+    """
     from peft import PeftModel
 
     folder = str(read(adapter).folder)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # that weights are missing is a warning only
-            whole = PeftModel.from_pretrained(model.model, folder)
+            warnings.filterwarnings("error", "Found missing adapter keys")
+            whole = PeftModel.from_pretrained(model, folder, is_trainable=trains)
     except Exception as error:  # PEFT raises what it likes
         raise ValueError(f"adapter: {adapter!r} does not fit the model: {error}") from error
-    whole.merge_and_unload(safe_merge=True).save_pretrained(out)
-    model.tokenizer.save_pretrained(out)
+    for config in whole.peft_config.values():
+        config.base_model_name_or_path = model.name_or_path  # where PEFT looks for settings when it saves
+    return whole
 
 
 def describe(folder: Path, about: Mapping[str, Any], found: pd.DataFrame) -> None:

@@ -26,7 +26,7 @@ class Looking(TrainerCallback):  # type: ignore[misc]  # transformers counts as 
         every = -(-state.max_steps // self.number)
         if state.global_step % every == 0 or state.global_step == state.max_steps:
             self.trainer.log(dict(self.play(given["model"])))  # in each process, as they would have to wait for it
-            control.should_save = control.should_evaluate = True
+            control.should_save, control.should_evaluate = True, self.trainer.eval_dataset is not None
         return control
 
 
@@ -35,36 +35,39 @@ class Look:
     """One state of the model in training."""
 
     step: int
-    loss: float
-    """On rows that it is not trained on."""
+    loss: float | None
+    """On rows that it is not trained on; None where there are none."""
     regret: float
     error: float
     """Standard error of that mean over episodes."""
 
 
 def looks(history: Sequence[Mapping[str, Any]]) -> list[Look]:
-    """The states of which regret and loss are known, of a trainer's log."""
+    """The states of which regret is known, and loss where rows are held back, of a trainer's log."""
     losses = {entry["step"]: float(entry["eval_loss"]) for entry in history if "eval_loss" in entry}
     played = {entry["step"]: entry for entry in history if REGRET in entry}
     return [
-        Look(step, losses[step], float(entry[REGRET]), float(entry[ERROR]))
+        Look(step, losses.get(step), float(entry[REGRET]), float(entry[ERROR]))
         for step, entry in played.items()
-        if step in losses
+        if step in losses or not losses
     ]
 
 
 def best(found: Sequence[Look]) -> Look:
     """The one with the least regret: a lower loss need not play better (Lambert et al. 2020, arXiv 2002.04523).
 
-    Of those whose regret cannot be told from the least, by two standard errors, it is the one with the lowest loss.
+    Of those whose regret cannot be told from the least, by two standard errors, it is the one with the lowest loss, if
+    that is known.
     """
     least = min(found, key=lambda look: look.regret)
-    tied = [look for look in found if look.regret <= least.regret + 2 * least.error]
-    return min(tied, key=lambda look: look.loss)
+    tied = [(look.loss, look) for look in found if look.regret <= least.regret + 2 * least.error]
+    known = [(loss, look) for loss, look in tied if loss is not None]
+    return min(known, key=lambda pair: pair[0])[1] if known else least
 
 
 def agreement(found: Sequence[Look]) -> float | None:
     """Rank correlation of loss and regret over the states; None where it is not known."""
-    if len({look.loss for look in found}) < 2 or len({look.regret for look in found}) < 2:
+    losses, regrets = [look.loss for look in found if look.loss is not None], [look.regret for look in found]
+    if len(losses) < len(found) or len(set(losses)) < 2 or len(set(regrets)) < 2:
         return None
-    return float(spearmanr([look.loss for look in found], [look.regret for look in found]).statistic)
+    return float(spearmanr(losses, regrets).statistic)

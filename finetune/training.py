@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Annotated, Any
 
@@ -35,7 +37,6 @@ PACK = 4096
 """Tokens of packed rows, where no row is longer: without flash attention their cost grows with the square."""
 OURS = {
     "output_dir": "it is the folder of the run",
-    "max_length": "rows are never cut off",
     "seed": "give the plan's",
     "save_strategy": "give looks",
     "save_steps": "give looks",
@@ -44,11 +45,14 @@ OURS = {
     "load_best_model_at_end": "the state that plays best is kept in any case",
     "eval_strategy": "give looks",
     "eval_steps": "give looks",
+}
+ROWS = {
+    "max_length": "rows are never cut off",
     "dataset_text_field": "rows are tokens already",
     "assistant_only_loss": "what is learnt is known by construction",
     "completion_only_loss": "what is learnt is known by construction",
 }
-"""Settings of SFTConfig that a file cannot give, and why."""
+"""Settings that a file cannot give, and why: of any trainer of TRL, and of SFTConfig."""
 
 
 class Training(Spec):
@@ -70,13 +74,8 @@ class Training(Spec):
 
     def model_post_init(self, context: Any) -> None:
         """Raises ValueError for a setting that there is not."""
-        for where, given, kind in (("lora", self.lora, LoraConfig), ("sft", self.sft, SFTConfig)):
-            known = [f.name for f in fields(kind)]
-            if odd := [key for key in given if key not in known]:
-                told = nearest(odd[0], known)
-                raise ValueError(f"{where}: unknown key {odd[0]!r}{told} Allowed: the fields of {kind.__name__}")
-        if named := [name for name in self.sft if name in OURS]:
-            raise ValueError(f"sft.{named[0]}: it cannot be given here: {OURS[named[0]]}")
+        check_keys("lora", self.lora, LoraConfig, {})
+        check_keys("sft", self.sft, SFTConfig, OURS | ROWS)
         if self.full and self.lora:
             raise ValueError(f"lora: full training has no adapter, got {self.lora}")
 
@@ -99,10 +98,8 @@ class Training(Spec):
                     f"{', '.join(sorted(linear - {'lm_head'}))}"
                 )
             given |= {"target_modules": there}
-        try:
+        with told("lora"):
             return LoraConfig(**given)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"lora: {error}") from error
 
     def arguments(self, out: str, rows: Dataset) -> SFTConfig:
         """TRL's settings for such rows.
@@ -110,11 +107,32 @@ class Training(Spec):
         Raises:
             ValueError: TRL refuses them.
         """
-        cuda = torch.cuda.is_available()
-        own = {"bf16": cuda, "gradient_checkpointing": cuda, "use_cpu": not torch.accelerator.is_available()}
-        given = SFT | own | self.sft
+        given = SFT | hardware() | self.sft
         room = max(PACK, *map(len, rows["input_ids"])) if given.get("packing") else None
-        try:
+        with told("sft"):
             return SFTConfig(output_dir=out, max_length=room, seed=self.seed, **given)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"sft: {error}") from error
+
+
+def check_keys(where: str, given: Mapping[str, Any], kind: type, ours: Mapping[str, str]) -> None:
+    """Raises ValueError for a field that another library's settings do not have, or that is set here."""
+    known = [f.name for f in fields(kind)]
+    if odd := [key for key in given if key not in known]:
+        near = nearest(odd[0], known)
+        raise ValueError(f"{where}: unknown key {odd[0]!r}{near} Allowed: the fields of {kind.__name__}")
+    if named := [name for name in given if name in ours]:
+        raise ValueError(f"{where}.{named[0]}: it cannot be given here: {ours[named[0]]}")
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """Says which settings another library refuses."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def hardware() -> dict[str, Any]:
+    """Settings of a trainer that go by what it runs on."""
+    cuda = torch.cuda.is_available()
+    return {"bf16": cuda, "gradient_checkpointing": cuda, "use_cpu": not torch.accelerator.is_available()}

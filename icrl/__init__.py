@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from icrl.envs import Bandit, Episodes, make
     from icrl.experiments.compare import compare
     from icrl.experiments.distilling import distill
+    from icrl.experiments.reinforcing import reinforce
     from icrl.models import ServerLost, ServerSettings, SteeringVector, load_model
     from icrl.prompts import Prompt
 
@@ -42,6 +43,7 @@ _HOMES = {
     "icrl.envs": ("Bandit", "Episodes", "make"),
     "icrl.experiments": ("compare",),
     "icrl.experiments.distilling": ("distill",),
+    "icrl.experiments.reinforcing": ("reinforce",),
     "icrl.models": ("ServerLost", "ServerSettings", "SteeringVector", "load_model"),
     "icrl.prompts": ("Prompt",),
 }
@@ -70,6 +72,7 @@ __all__ = [
     "make",
     "metrics",
     "recommend",
+    "reinforce",
     "replay",
     "rollout",
     "stats",

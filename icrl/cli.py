@@ -1,4 +1,4 @@
-"""The command line: `icrl run`, `report`, `envs`, `agents`, `serve`, `steer`, `distill`, `doctor`."""
+"""The command line: `icrl run`, `report`, `envs`, `agents`, `serve`, `steer`, `distill`, `reinforce`, `doctor`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from rich.text import Text
 from icrl import tables
 from icrl.cli_adapters import app as adapters
 from icrl.cli_distill import distill, distill_data, distill_eval
+from icrl.cli_reinforce import reinforce
 from icrl.cli_serve import serve
 from icrl.cli_steer import app as steer
 from icrl.models.errors import ServerLost
@@ -248,6 +249,7 @@ def agents(
 app.command()(distill)
 app.command("distill-data")(distill_data)
 app.command("distill-eval")(distill_eval)
+app.command()(reinforce)
 app.command()(serve)
 app.add_typer(steer, name="steer")
 app.add_typer(adapters, name="adapters")

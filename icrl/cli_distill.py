@@ -66,7 +66,7 @@ def distill(plan: _Plan, out: _Out) -> None:
     Now and then during training the model plays; DIR/training/adapter is the state with the least regret. The same
     command again continues where it stopped.
     """
-    from icrl.experiments.distill_eval import evaluate, save, students, table, verdict
+    from icrl.experiments.distill_eval import card, evaluate, save, students, table, verdict
     from icrl.experiments.distill_plan import DistillPlan
     from icrl.experiments.distilling import distill as distil_all
     from icrl.experiments.distilling import is_main
@@ -81,8 +81,9 @@ def distill(plan: _Plan, out: _Out) -> None:
             console.print(f"The adapter is in {escape(str(done.trained.folder))}; without a teacher nothing is judged.")
             return
         found = evaluate(given, students(given, out), begin)
-    save(given, found, out, {})
-    _told(table(found), verdict(found), out)
+    save(found, out, {})
+    card(given, found, out, done.trained.folder)
+    told(table(found), verdict(found), out)
 
 
 def distill_eval(
@@ -98,8 +99,9 @@ def distill_eval(
     times the horizon. Normalised regret is 0 for the teacher's and 1 for that of uniform play. DIR/evaluation.json is
     written for the plan's own adapter and all splits.
     """
-    from icrl.experiments.distill_eval import evaluate, perplexity, save, students, table, verdict
+    from icrl.experiments.distill_eval import card, evaluate, perplexity, save, students, table, verdict
     from icrl.experiments.distill_plan import DistillPlan
+    from icrl.experiments.distilling import trained_in
 
     given, out = DistillPlan.load(plan), out.expanduser()
     read = None if text is None else text.read_text(encoding="utf-8")
@@ -108,13 +110,15 @@ def distill_eval(
         found = evaluate(given, models, begin, tuple(split or ()))
     more = {} if read is None else {"perplexity": {name: perplexity(model, read) for name, model in models.items()}}
     if adapter is None and not split:
-        save(given, found, out, more)
-    _told(table(found), verdict(found), None if adapter or split else out)
+        save(found, out, more)
+        card(given, found, out, trained_in(given, out, given.rounds.count))
+    told(table(found), verdict(found), None if adapter or split else out)
     for name, value in more.get("perplexity", {}).items():
         console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}", soft_wrap=True)
 
 
-def _told(rows: pd.DataFrame, worse: list[str], out: Path | None) -> None:
+def told(rows: pd.DataFrame, worse: list[str], out: Path | None) -> None:
+    """Prints the table of an evaluation, and where the student is worse; `out` is where it was written."""
     console.print(tables.evaluation(rows))
     for sentence in worse:
         console.print(f"[yellow]worse:[/] {escape(sentence)}", soft_wrap=True)

@@ -12,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icrl.finetune.sft import Trained
+    from icrl.finetune.running import Trained
 
 _SHOWN = {
     "normalised regret": "norm.\nregret",
@@ -45,9 +45,9 @@ def looks(trained: Trained) -> Table:
     for head in ("step", "loss", "regret of uniform's"):
         table.add_column(head, justify="right")
     for look in trained.looks:
-        table.add_row(
-            str(look.step), f"{look.loss:.4f}", f"{look.regret:.3f} ± {look.error:.3f}" + " *" * (look == trained.best)
-        )
+        loss = "" if look.loss is None else f"{look.loss:.4f}"
+        kept = " *" * (look == trained.best)
+        table.add_row(str(look.step), loss, f"{look.regret:.3f} ± {look.error:.3f}{kept}")
     if trained.agreement is not None:
         table.caption = f"rank correlation of loss and regret: {trained.agreement:+.2f}"
     return table

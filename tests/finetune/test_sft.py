@@ -19,7 +19,8 @@ from icrl.finetune.diary import diary
 from icrl.finetune.labels import Labels
 from icrl.finetune.looks import Look, best
 from icrl.finetune.rows import columns
-from icrl.finetune.sft import TRAINED, train
+from icrl.finetune.running import TRAINED
+from icrl.finetune.sft import train
 from icrl.finetune.soft import Collate, SoftTrainer
 from icrl.finetune.training import Training
 from icrl.models.hf import TransformersModel

@@ -1,0 +1,110 @@
+"""From a plan to a model that is trained on its own play, and how it does beside what it began with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.random import Generator
+from transformers import TrainerCallback
+
+from icrl.envs.types import AnyWorld
+from icrl.experiments.distill_data import PLAN
+from icrl.experiments.distill_plan import DistillPlan
+from icrl.experiments.distilling import (
+    TRAINING,
+    Distilled,
+    Telling,
+    as_plan,
+    base_model,
+    home,
+    playing,
+    processes,
+    silently,
+    student,
+    trained_in,
+)
+from icrl.experiments.planned import is_of, keep
+from icrl.experiments.progress import Begin, bars
+from icrl.finetune.adapters import wrapped
+from icrl.finetune.grpo import Games, Plays
+from icrl.finetune.grpo import reinforce as train
+from icrl.models.adapters import CONFIG
+from icrl.models.hf import TransformersModel
+from icrl.prompts import Prompt
+
+REINFORCED = "reinforced"
+"""The folder of checkpoints and of what is kept, in that of the plan."""
+
+
+def reinforce(
+    plan: DistillPlan | str | Path | Mapping[str, Any],
+    out: str | Path,
+    begin: Begin | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Distilled:
+    """Trains a model on its own play by GRPO: the plan's tasks, told as the plan says, and its `reinforce`.
+
+    A training goes on from its last checkpoint.
+
+    Args:
+        plan: A plan, its fields, or a YAML file of them; see `icrl.experiments.distill_plan.DistillPlan`.
+        out: The folder, which may be that of a distillation: what comes of it is in `reinforced`.
+        begin: Whom to tell of the progress; None: bars.
+        callbacks: Of transformers' Trainer.
+
+    Raises:
+        ValueError: The folder is of another plan, or something of the plan cannot be done.
+    """
+    given, folder = as_plan(plan), Path(out).expanduser()
+    if begin is not None:
+        return _reinforced(given, folder, begin, callbacks)
+    with bars() as shown:
+        return _reinforced(given, folder, shown, callbacks)
+
+
+def _reinforced(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[TrainerCallback]) -> Distilled:
+    by, folder, about = (
+        plan.reinforce,
+        out / REINFORCED,
+        plan.about_training | {"reinforce": plan.reinforce.model_dump()},
+    )
+    main = processes().is_main_process
+    if not is_of(folder / PLAN, about) and main:
+        keep(folder / PLAN, about)
+    model = base_model(plan)
+    plays = Plays(games(plan, model), by.earned(plan.teaches()), by.plays, plan.data.seed)
+    watching, play = (Telling(begin if main else silently), *callbacks), playing(plan, model)
+    how, base = (by, plan.train), plan.served.model
+    return Distilled(
+        plan, out, train(begun(plan, out, model), model.tokenizer, plays, how, folder, play, base, watching)
+    )
+
+
+def begun(plan: DistillPlan, out: Path, model: TransformersModel) -> Any:
+    """The weights to begin with, as a model of transformers or of PEFT.
+
+    Raises:
+        ValueError: They are to be those that were distilled, and there are none yet, or of another plan.
+    """
+    if plan.reinforce.start == "base":
+        return model.model
+    last = plan.rounds.count
+    folder = trained_in(plan, out, last)
+    if not is_of(home(out, last) / TRAINING / PLAN, plan.about_training) or not folder.is_dir():
+        raise ValueError(f"reinforce.start: {folder} is not there yet; icrl distill makes it")
+    if (folder / CONFIG).is_file():
+        return wrapped(model.model, str(folder), trains=True)
+    return student(plan, folder).model
+
+
+def games(plan: DistillPlan, model: TransformersModel) -> Games:
+    """Draws the plan's tasks and prompts."""
+    source = plan.syllabus(model.tokenizer, model)
+
+    def draw(rng: Generator) -> tuple[AnyWorld, Prompt]:
+        task = source.tasks.draw(rng)(rng)
+        return task, source.prompt(rng, task)
+
+    return draw
