@@ -55,6 +55,7 @@ class Stream(IntEnum):
     TRIAL = 22
     TEACHING = 24
     ROLLIN = 25
+    ORDER = 26
 
 
 def _mix(z: Keys) -> Keys:

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from icrl.agents import LLMAgent
 from icrl.agents.base import AnyAgent
+from icrl.envs.shuffled import Shuffled
 from icrl.envs.spec import Spec, checked, placed
 from icrl.envs.types import AnyWorld
 from icrl.experiments import players, prompting
@@ -52,9 +53,10 @@ class Family(Spec):
         draws.check(given, "task")
         return given
 
-    def draw(self, rng: Generator) -> AnyWorld:
+    def draw(self, rng: Generator, order: str = "given") -> AnyWorld:
         """One task."""
-        return build_task(draws.drawn(self.task, rng))
+        task = build_task(draws.drawn(self.task, rng))
+        return Shuffled(task) if order == "drawn" else task
 
 
 class Context(Spec):
@@ -76,6 +78,8 @@ class Data(Spec):
         tasks: Families.
         context: Context policies; by default the teacher alone.
         prompt: Fields of a prompt, with draws as in tasks. Without labels, words are drawn that evaluations do not use.
+        order: Whether each episode has its arms in an order that is `drawn`, or in that `given` by its task, which may
+            tell which is the best; the audit looks for that.
         decisions: How many are to be learnt.
         validation: How many more the loss is measured on.
         per_episode: Of prompts that rewrite their past: how many decisions of an episode are learnt.
@@ -86,6 +90,7 @@ class Data(Spec):
     tasks: Annotated[tuple[Family, ...], Field(min_length=1)]
     context: Annotated[tuple[Context, ...], Field(min_length=1)] = (Context(agent=TEACHER),)
     prompt: Fields = Field(default_factory=dict)
+    order: Literal["drawn", "given"] = "drawn"
     decisions: Count = 100_000
     validation: Count = 5_000
     per_episode: Count = 16
@@ -257,9 +262,10 @@ class DistillPlan(Spec):
             return lambda prompt: found
 
         tasks, context = self.data.tasks, self.data.context
+        weights = tuple(family.weight for family in tasks)
         who = tuple(player(one, f"data.context.{i}.agent") for i, one in enumerate(context))
         return Syllabus(
-            Shares(tuple(family.draw for family in tasks), tuple(family.weight for family in tasks)),
+            Shares(tuple(partial(family.draw, order=self.data.order) for family in tasks), weights),
             partial(told, {"labels": words} | self.data.prompt),
             Shares(who, tuple(one.weight for one in context)),
             self.label,

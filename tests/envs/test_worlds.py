@@ -31,9 +31,11 @@ from icrl.envs import (
     Truth,
     UniformMeans,
     View,
+    make,
 )
 from icrl.envs.again import Again
 from icrl.envs.movielens import MovieLens
+from icrl.envs.shuffled import Shuffled
 from icrl.envs.types import put, take
 
 MEANS = {"n_arms": 4, "horizon": 12, "means": UniformMeans()}
@@ -70,6 +72,8 @@ WORLDS = {
         )
     ),
     "trials": lambda fakes: Trials(task=Switching(n_arms=4, horizon=4, means=UniformMeans(), changes=1), games=3),
+    "shuffled": lambda fakes: Shuffled(SETS),
+    "shuffled-contexts": lambda fakes: Shuffled(make("dpt-linear", horizon=12)),
     "again": lambda fakes: Again(Bandit(n_arms=3, horizon=5, means=UniformMeans()), times=3),
     "trials-of-sets": lambda fakes: Trials(task=SETS.model_copy(update={"horizon": 5}), games=2),
 }
@@ -129,7 +133,7 @@ def first_legal(world, state):
 
 
 def test_every_kind_is_tested_here(fakes):
-    kinds = {getattr(make(fakes), "kind", None) for make in WORLDS.values()}
+    kinds = {getattr(made(fakes), "kind", None) for made in WORLDS.values()}
     assert kinds - {None} == {*KINDS, "seasonal"}
 
 
