@@ -31,8 +31,10 @@ test: $(VENV)/.test ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
 
 # vLLM's own warnings are not ours to mend, so they are shown and are no errors.
-test-vllm: $(VLLM)/.test ## run the tests of the real vLLM, on the CPU, in an environment of its own
-	HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -W default tests/backends
+test-vllm: $(VLLM)/.test $(VENV)/.train ## run the tests of the real vLLM, on the CPU, in an environment of its own
+	@rm -rf $(VLLM)/distilled
+	$(BIN)/python tests/backends/distil.py $(VLLM)/distilled
+	ICRL_DISTILLED=$(VLLM)/distilled HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -W default tests/backends
 
 check: $(VENV)/.lint ## lint, formatting and types
 	$(BIN)/ruff check

@@ -13,16 +13,17 @@ from typing import Annotated
 
 import typer
 from card.common import machine
-from card.parts import begun, save, side_by_side
+from card.parts import Part, begun, save, side_by_side
+from distilled.logs import offline
 from distilled.page import page
-from distilled.plans import DECISIONS, FULL, SEEDS, TEACHERS
-from distilled.study import SPLITS, base, student
+from distilled.plans import CASES, DAGGER, DECISIONS, OFFLINE, SEEDS
+from distilled.study import SPLITS, base, on_policy, reinforced, student
 
 import icrl
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "distill_study.json", ROOT / "docs" / "distilling_figures.md"
-FEW = ("new labels",)
+TEACHERS, FEW = ("UCB", "Thompson"), ("new labels",)
 
 
 def main(
@@ -33,12 +34,9 @@ def main(
     head = {"model": icrl.load_model("pocket").facts, "machine": machine(), "decisions": decisions}
     writes = decisions == DECISIONS
     found = begun(RESULTS, head) if writes else head
-    taught = [(name, seed) for seed in SEEDS for name in ("UCB", "Thompson")]
-    taught += [(name, 0) for name in (FULL, *TEACHERS) if name not in ("UCB", "Thompson")]
-    parts = {f"{name}, seed {seed}": (student, (name, seed, decisions, _splits(name, seed))) for name, seed in taught}
-    parts = parts | {"base": (base, (SPLITS,))}
-    wanted = {name: part for name, part in parts.items() if not only or name.startswith(tuple(only))}
-    for name, measured in side_by_side({name: part for name, part in wanted.items() if name not in found}):
+    every = parts(decisions)
+    wanted = [name for first in only or [""] for name in every if name.startswith(first) and name not in found]
+    for name, measured in side_by_side({name: every[name] for name in wanted}):
         found[name] = measured
         print(json.dumps({name: measured}), flush=True)
         if writes:
@@ -47,9 +45,19 @@ def main(
         PAGE.write_text(page(found), encoding="utf-8")
 
 
-def _splits(name: str, seed: int) -> tuple[str, ...]:
-    """All of them once for each teacher; seeds and controls are compared where labels are new."""
-    return SPLITS if name in ("UCB", "Thompson") and seed == 0 else FEW
+def parts(decisions: int) -> dict[str, Part]:
+    """What is to be measured: teachers at all splits once, their other seeds and the rest where labels are new."""
+    taught = [(name, 0) for name in CASES if name not in (OFFLINE, DAGGER)]
+    found: dict[str, Part] = {}
+    for name, seed in [*taught, *((name, seed) for seed in SEEDS[1:] for name in TEACHERS)]:
+        found[f"{name}, seed {seed}"] = (student, (name, seed, decisions, SPLITS if _is_first(name, seed) else FEW))
+    more = {"on policy": (on_policy, (decisions,)), "expert's logs": (offline, (decisions,))}
+    more |= {"GRPO": (reinforced, (str(ROOT / "examples" / "reinforce.yaml"),)), "base": (base, (SPLITS,))}
+    return found | more
+
+
+def _is_first(name: str, seed: int) -> bool:
+    return name in TEACHERS and seed == 0
 
 
 if __name__ == "__main__":

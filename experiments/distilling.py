@@ -24,7 +24,7 @@ from icrl.experiments.planned import is_of, keep
 from icrl.experiments.progress import Begin, bars
 from icrl.finetune import data as store
 from icrl.finetune.heldout import trained
-from icrl.finetune.looks import ERROR, REGRET
+from icrl.finetune.looks import ERROR, MASS, REGRET
 from icrl.finetune.running import Trained, kept_in
 from icrl.finetune.sft import train
 from icrl.models import Model
@@ -180,7 +180,7 @@ def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict
         assert runs.mass is not None
         shares = np.nansum(runs.gap, axis=1) / blindly
         error = shares.std() / len(shares) ** 0.5
-        return {REGRET: float(shares.mean()), ERROR: float(error), "mass": float(np.nanmean(runs.mass))}
+        return {REGRET: float(shares.mean()), ERROR: float(error), MASS: float(np.nanmean(runs.mass))}
 
     return play
 

@@ -9,7 +9,10 @@ from typing import Any
 from scipy.stats import spearmanr
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-REGRET, ERROR = "regret", "regret error"
+REGRET, ERROR, MASS = "regret", "regret error", "mass"
+LEAST = 0.9
+"""Mass on the labels, on average, of a state that may be kept: of a model that would say something else, the regret
+among labels says little."""
 Play = Callable[[Any], Mapping[str, float]]
 """Lets a model play, and measures it."""
 
@@ -40,6 +43,8 @@ class Look:
     regret: float
     error: float
     """Standard error of that mean over episodes."""
+    mass: float = 1.0
+    """Of the labels, on average."""
 
 
 def looks(history: Sequence[Mapping[str, Any]]) -> list[Look]:
@@ -47,7 +52,7 @@ def looks(history: Sequence[Mapping[str, Any]]) -> list[Look]:
     losses = {entry["step"]: float(entry["eval_loss"]) for entry in history if "eval_loss" in entry}
     played = {entry["step"]: entry for entry in history if REGRET in entry}
     return [
-        Look(step, losses.get(step), float(entry[REGRET]), float(entry[ERROR]))
+        Look(step, losses.get(step), float(entry[REGRET]), float(entry[ERROR]), float(entry.get(MASS, 1.0)))
         for step, entry in played.items()
         if step in losses or not losses
     ]
@@ -57,10 +62,11 @@ def best(found: Sequence[Look]) -> Look:
     """The one with the least regret: a lower loss need not play better (Lambert et al. 2020, arXiv 2002.04523).
 
     Of those whose regret cannot be told from the least, by two standard errors, it is the one with the lowest loss, if
-    that is known.
+    that is known. States with less mass on the labels than LEAST are left out, if there are others.
     """
-    least = min(found, key=lambda look: look.regret)
-    tied = [(look.loss, look) for look in found if look.regret <= least.regret + 2 * least.error]
+    able = [look for look in found if look.mass >= LEAST] or found
+    least = min(able, key=lambda look: look.regret)
+    tied = [(look.loss, look) for look in able if look.regret <= least.regret + 2 * least.error]
     known = [(loss, look) for loss, look in tied if loss is not None]
     return min(known, key=lambda pair: pair[0])[1] if known else least
 

@@ -42,12 +42,12 @@ def manifest(found: Mapping[str, Any]) -> Table:
 def looks(trained: Trained) -> Table:
     """How the model played during training."""
     table = Table(title="looks", box=SIMPLE_HEAD)
-    for head in ("step", "loss", "regret of uniform's"):
+    for head in ("step", "loss", "regret of uniform's", "mass"):
         table.add_column(head, justify="right")
     for look in trained.looks:
         loss = "" if look.loss is None else f"{look.loss:.4f}"
         kept = " *" * (look == trained.best)
-        table.add_row(str(look.step), loss, f"{look.regret:.3f} ± {look.error:.3f}{kept}")
+        table.add_row(str(look.step), loss, f"{look.regret:.3f} ± {look.error:.3f}{kept}", f"{look.mass:.3f}")
     if trained.agreement is not None:
         table.caption = f"rank correlation of loss and regret: {trained.agreement:+.2f}"
     return table

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from icrl.models.adapters import read
 from icrl.models.points import MOST
 from icrl.models.steering import SteeringVector
+from icrl.models.vllm_adapters import STARTED
 from icrl.models.vllm_keys import VARIABLE
 from icrl.models.weights import digest, place, readable
 
@@ -24,6 +25,8 @@ Device = Literal["cpu", "gpu"]
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM has kernels for."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+TOGETHER = 4
+"""Adapters that one pass may have, where they are loaded while the server runs."""
 CPU_WINDOW, CPU_WINDOWS, GIB = 16384, 4, 2**30
 WORKER, MIDDLEWARE = "icrl.models.vllm_worker.SteeringWorker", "icrl.models.vllm_middleware.SteeringMiddleware"
 """What steers: vLLM imports these by their names."""
@@ -113,7 +116,7 @@ def environment(steering: str = "") -> dict[str, str]:
     Args:
         steering: Turns steering on; for a server, where its vectors are.
     """
-    own = {"VLLM_NO_USAGE_STATS": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
+    own = {"VLLM_NO_USAGE_STATS": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", STARTED: "1"}
     if steering:  # vLLM's second model runner has other insides than the first, which are not known here
         return own | {"VLLM_USE_V2_MODEL_RUNNER": "0"} | dict(os.environ) | {VARIABLE: steering}
     return own | dict(os.environ)
@@ -130,7 +133,7 @@ def _lora(adapters: Mapping[str, Path], most: int | None) -> dict[str, Any]:
     if not needed:
         return {}
     allowed = next(r for r in RANKS if r >= needed)
-    return {"enable_lora": True, "max_lora_rank": allowed, "max_loras": max(len(adapters), 1)}
+    return {"enable_lora": True, "max_lora_rank": allowed, "max_loras": max(len(adapters), TOGETHER)}
 
 
 def config_of(name: str, revision: str | None) -> tuple[Any, str]:

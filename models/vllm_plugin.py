@@ -1,5 +1,6 @@
-"""A plugin of vLLM, which loads it in each of its processes: steered states are cached for those steered alike only.
+"""A plugin of vLLM, which loads it in each of its processes; it does nothing in those that icrl has not started.
 
+Requests without an adapter get none (`vllm_adapters`), and steered states are cached for those steered alike only.
 vLLM finds what it has computed by a hash per block of tokens, chained over the prompt. A block that reaches past the
 first steered token gets the steering into its hash; all blocks before it are clean, and shared with everyone. So the
 next turn of a conversation, which is steered from a later token on, computes the dirty blocks again, and those only.
@@ -11,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from icrl.models import vllm_adapters
 from icrl.models.vllm_keys import NAME, VARIABLE, asked
 
 Keys = Callable[[Any, int, int, int], tuple[tuple[Any, ...] | None, int]]
@@ -18,7 +20,9 @@ Keys = Callable[[Any, int, int, int], tuple[tuple[Any, ...] | None, int]]
 
 
 def register() -> None:
-    """Has vLLM in this process tell steered blocks apart, if icrl has started it for that; may be called again."""
+    """Mends vLLM in this process, and has it tell steered blocks apart if it is to steer; may be called again."""
+    if os.environ.get(vllm_adapters.STARTED):
+        vllm_adapters.mend()
     if not os.environ.get(VARIABLE) or is_live():
         return
     from vllm.v1.core import block_pool, kv_cache_utils

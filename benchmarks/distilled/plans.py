@@ -1,4 +1,4 @@
-"""What is distilled, by name: teachers, controls, and all weights instead of an adapter."""
+"""What is distilled, by name: teachers, controls, all weights instead of an adapter, and other tasks and labels."""
 
 from __future__ import annotations
 
@@ -11,43 +11,95 @@ TASKS = [
     {"weight": 0.6, "task": {"n_arms": ARMS, "horizon": STEPS, "means": GAPS}},
     {"weight": 0.4, "task": {"n_arms": ARMS, "horizon": STEPS, "means": {"kind": "uniform"}}},
 ]
-OTHERS: list[dict[str, Any]] = [
+BLIND: list[dict[str, Any]] = [
     {"agent": "Uniform", "weight": 0.1},
     {"agent": "Greedy", "weight": 0.1},
     {"agent": {"type": "EpsilonGreedy", "epsilon": 0.3}, "weight": 0.1},
 ]
-UCB = {"type": "UCB", "alpha": 0.5}
-TEACHERS: dict[str, Any] = {
-    "UCB": UCB,
-    "Thompson": "ThompsonSampling",
-    "control: Greedy": "Greedy",
-    "control: Uniform": "Uniform",
-    "control: UCB with its arms permuted": {"type": "distilled.permuted:Permuted"},
+OWN: list[dict[str, Any]] = [{"agent": "teacher", "weight": 0.7}]
+PROMPT = {
+    "scenario": {"choice": ["buttons", "slots", "clothes"]},
+    "instructions": {"choice": ["bare", "advice"]},
 }
-FULL = "UCB, all weights"
+UCB = {"type": "UCB", "alpha": 0.5}
+FULL, GAUSSIAN, CONTEXTS, HINTS = "UCB, all weights", "UCB, Gaussian", "LinUCB, contexts", "LinUCB, hints"
+POSTERIOR, ODD, REDRAWN = "best arms (DPT)", "good arms at odd places", "good arms at redrawn places"
+OFFLINE, DAGGER = "UCB, its own games", "UCB, half its own games, half DAgger"
 SEEDS = (0, 1, 2)
 DECISIONS = 400_000
+
+FIRST: dict[str, Any] = {
+    "model": "pocket",
+    "teacher": UCB,
+    "label": "policy",
+    "data": {"tasks": TASKS, "context": OWN + BLIND, "prompt": PROMPT, "validation": 4_000},
+    "evaluate": {"task": "bernoulli-hard", "episodes": 256, "seed": 1000},
+}
+"""What the others differ from."""
+LONG = {"n_arms": {"choice": [3, 4, 5, 6]}, "horizon": {"log": [30, 300]}, "noise": {"kind": "gaussian", "sd": 1.0}}
+TABLE = {"kind": "contexts", "n_arms": {"choice": [2, 3, 4, 5]}, "n_contexts": {"choice": [2, 3, 4]}}
+LINEAR = {"kind": "linear", "n_arms": {"choice": [3, 4, 5, 6]}, "dim": {"choice": [3, 4, 5]}, "horizon": STEPS}
+FIFTY = {"n_arms": {"choice": [2, 3, 4, 5]}, "horizon": 50, "means": {"kind": "uniform"}}
+CASES: dict[str, dict[str, Any]] = {
+    "UCB": {},
+    "Thompson": {"teacher": "ThompsonSampling"},
+    FULL: {},
+    "control: Greedy": {"teacher": "Greedy"},
+    "control: Uniform": {"teacher": "Uniform"},
+    "control: UCB with its arms permuted": {
+        "teacher": {"type": "distilled.permuted:Permuted"},
+        "data": {"context": [{"agent": UCB, "weight": 0.7}, *BLIND]},
+    },
+    GAUSSIAN: {
+        "data": {"tasks": LONG | {"means": {"kind": "gap", "best": 0.75, "gap": {"uniform": [0.2, 0.7]}}}},
+        "evaluate": {"task": "evolve-gaussian-k5-easy", "episodes": 128},
+    },
+    CONTEXTS: {
+        "teacher": {"type": "LinUCB", "alpha": 0.5},
+        "data": {
+            "tasks": TABLE | {"horizon": {"log": [20, 120]}, "means": {"kind": "uniform"}},
+            "decisions": 150_000,
+        },
+        "evaluate": {"task": {"preset": "contexts", "horizon": 100}},
+    },
+    HINTS: {
+        "teacher": "LinUCB",
+        "data": {
+            "tasks": LINEAR | {"noise": {"kind": "gaussian", "sd": 0.5}},
+            "prompt": PROMPT | {"history": {"kind": "window", "last": 1}, "hints": {"type": "LinUCB"}},
+            "decisions": 20_000,
+            "validation": 1_000,
+        },
+        "evaluate": {"task": {"preset": "linear", "horizon": 100}},
+    },
+    POSTERIOR: {
+        "teacher": "ThompsonSampling",
+        "label": "optimal",
+        "data": {
+            "tasks": FIFTY,
+            "context": [{"agent": {"type": "icrl.finetune.rollin:RollIn"}}, {"agent": "teacher"}],
+        },
+        "evaluate": {"task": {"n_arms": 5, "horizon": 50, "means": {"kind": "uniform"}}},
+    },
+    ODD: {
+        "data": {"tasks": "distilled.places:odd", "order": "given", "decisions": 60_000},
+        "evaluate": {"task": "distilled.places:even", "looks": 32},
+    },
+    REDRAWN: {
+        "data": {"tasks": "distilled.places:odd", "order": "drawn", "decisions": 60_000},
+        "evaluate": {"task": "distilled.places:even", "looks": 32},
+    },
+    OFFLINE: {"data": {"context": [{"agent": "teacher"}], "decisions": 200_000}},
+    DAGGER: {"data": {"context": [{"agent": "teacher"}], "decisions": 100_000}, "rounds": {"count": 1}},
+}
+"""By name, what differs."""
 
 
 def plan(name: str, seed: int, decisions: int = DECISIONS) -> dict[str, Any]:
     """The fields of a plan; a seed is that of data and training."""
-    sft = {"learning_rate": 5e-4 if name == FULL else 2e-3, "disable_tqdm": True}
-    train: dict[str, Any] = {"full": True} if name == FULL else {"lora": {"r": 32, "lora_alpha": 64}}
-    return {
-        "model": "pocket",
-        "teacher": TEACHERS.get(name, UCB),
-        "label": "policy",
-        "data": {
-            "tasks": TASKS,
-            "context": [{"agent": "teacher" if "permuted" not in name else UCB, "weight": 0.7}, *OTHERS],
-            "prompt": {
-                "scenario": {"choice": ["buttons", "slots", "clothes"]},
-                "instructions": {"choice": ["bare", "advice"]},
-            },
-            "decisions": decisions,
-            "validation": 4_000,
-            "seed": seed,
-        },
-        "train": train | {"sft": sft, "looks": 5, "seed": seed},
-        "evaluate": {"task": "bernoulli-hard", "episodes": 256, "seed": 1000},
-    }
+    case, full = CASES[name], name == FULL
+    sft = {"learning_rate": 5e-4 if full else 2e-3, "disable_tqdm": True}
+    train: dict[str, Any] = {"full": True} if full else {"lora": {"r": 32, "lora_alpha": 64}}
+    nested = {part: FIRST[part] | case.get(part, {}) for part in ("data", "evaluate")}
+    found = FIRST | case | nested | {"train": train | {"sft": sft, "looks": 5, "seed": seed}}
+    return found | {"data": {"decisions": decisions} | found["data"] | {"seed": seed}}

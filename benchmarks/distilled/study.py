@@ -7,14 +7,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distilled.plans import UCB, plan
+import numpy as np
+from distilled.plans import DAGGER, OFFLINE, UCB, plan
 
 import icrl
+from icrl import metrics
+from icrl.agents import LLMAgent
+from icrl.experiments.distill_data import DATA
 from icrl.experiments.distill_eval import evaluate, students
-from icrl.experiments.distilling import as_plan
+from icrl.experiments.distill_measures import BATCH, MEASURES
+from icrl.experiments.distill_plan import DistillPlan
+from icrl.experiments.distill_splits import LONGER, splits
+from icrl.experiments.distilling import Distilled, as_plan
+from icrl.experiments.paired import paired_difference
+from icrl.finetune import data as store
 
 RUNS = Path(__file__).resolve().parents[2] / "runs" / "distilled"
-SPLITS = ("in distribution", "new labels", "new scenario", "larger K", "smaller gap", "horizon x3")
+SPLITS = ("in distribution", "new labels", "new scenario", "larger K", "smaller gap", f"horizon x{LONGER}")
+PAIRS = 128
+"""Episodes of three times the horizon that two students play."""
 
 
 def nothing(title: str, steps: int) -> Any:
@@ -22,18 +33,18 @@ def nothing(title: str, steps: int) -> Any:
     return lambda name, done, tokens: None
 
 
-def student(name: str, seed: int, decisions: int, splits: tuple[str, ...]) -> dict[str, Any]:
+def student(name: str, seed: int, decisions: int, wanted: tuple[str, ...]) -> dict[str, Any]:
     """Trains one and judges it, beside its teacher, or a control beside UCB."""
     start = time.perf_counter()
-    given = as_plan(plan(name, seed, decisions))
-    done = icrl.distill(given, folder(name, seed, decisions), nothing)
+    given, done = trained(name, seed, decisions)
     took = time.perf_counter() - start
     own = {"student": students(given, done.folder)["student"]}
     beside = given.model_copy(update={"teacher": UCB}) if name.startswith("control") else given
-    found = evaluate(beside, own, nothing, splits)
+    found = evaluate(beside, own, nothing, wanted)
     looks = [asdict(look) for look in done.trained.looks]
     return {
         "minutes": took / 60,
+        "audit": store.read(done.folder / DATA)[2]["audit"],
         "best": asdict(done.trained.best),
         "looks": looks,
         "agreement of loss and regret": done.trained.agreement,
@@ -41,11 +52,57 @@ def student(name: str, seed: int, decisions: int, splits: tuple[str, ...]) -> di
     }
 
 
-def base(splits: tuple[str, ...]) -> dict[str, Any]:
+def base(wanted: tuple[str, ...]) -> dict[str, Any]:
     """What pocket does as it is, beside UCB."""
     given = as_plan(plan("UCB", 0))
-    found = evaluate(given, {"student": icrl.load_model("pocket")}, nothing, splits)  # type: ignore[dict-item]
+    found = evaluate(given, {"student": icrl.load_model("pocket")}, nothing, wanted)  # type: ignore[dict-item]
     return {"splits": {split: asdict(sides["student"]) for split, sides in found.items()}}
+
+
+def on_policy(decisions: int) -> dict[str, Any]:
+    """A round of DAgger beside as many rows of the teacher's own games: three times the horizon, on the same luck."""
+    runs = {}
+    for name in (OFFLINE, DAGGER):
+        given, done = trained(name, 0, decisions)
+        split = next(one for one in splits(given) if one.name == f"horizon x{LONGER}")
+        player = LLMAgent(students(given, done.folder)["student"], split.prompt)
+        runs[name] = icrl.rollout(player, split.task, episodes=PAIRS, seed=given.evaluate.seed, batch=BATCH)
+        runs["teacher"] = icrl.rollout(given.teaches(), split.task, episodes=PAIRS, seed=given.evaluate.seed)
+    found: dict[str, Any] = {}
+    for name, measure in MEASURES.items():
+        apart = paired_difference(runs[DAGGER], runs[OFFLINE], measure)
+        found[name] = {who: float(np.mean(measure(played))) for who, played in runs.items()}
+        found[name]["DAgger - offline"] = (apart.diff, apart.low, apart.high)
+    return {"rows of both": store.read(folder(OFFLINE, 0, decisions) / DATA)[2]["written"], "measures": found}
+
+
+def reinforced(path: str) -> dict[str, Any]:
+    """GRPO from the base, by an example: reward beside the base's, on the same luck, with new labels."""
+    given, start = DistillPlan.load(path), time.perf_counter()
+    done = icrl.reinforce(given, RUNS / "reinforced", nothing)
+    took = (time.perf_counter() - start) / 60
+    split = next(one for one in splits(given) if one.name == "new labels")
+    how: dict[str, Any] = {"episodes": 1000, "seed": 1000, "batch": BATCH}
+    models = students(given, done.folder, str(done.trained.folder))
+    runs = {name: icrl.rollout(LLMAgent(model, split.prompt), split.task, **how) for name, model in models.items()}
+    found = {}
+    for name, measure in (("reward", _rewards), ("regret", metrics.final_regret)):
+        apart = paired_difference(runs["student"], runs["base"], measure)
+        found[name] = {who: float(measure(played).mean()) for who, played in runs.items()}
+        found[name]["student - base"] = (apart.diff, apart.low, apart.high)
+    mass = {who: float(np.nanmean(played.mass)) for who, played in runs.items() if played.mass is not None}
+    looks = [asdict(look) for look in done.trained.looks]
+    return {"minutes": took, "looks": looks, "measures": found, "mass": mass}
+
+
+def _rewards(runs: icrl.Episodes) -> Any:
+    return np.nansum(runs.rewards, axis=1)
+
+
+def trained(name: str, seed: int, decisions: int) -> tuple[DistillPlan, Distilled]:
+    """A plan, and what came of it; what is there already is not done again."""
+    given = as_plan(plan(name, seed, decisions))
+    return given, icrl.distill(given, folder(name, seed, decisions), nothing)
 
 
 def folder(name: str, seed: int, decisions: int) -> Path:

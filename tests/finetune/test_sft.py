@@ -180,6 +180,11 @@ def test_what_cannot_be_told_apart_is_told_by_the_loss():
     assert best(near).step == 2 and best(near[:1]).step == 1
 
 
+def test_a_state_that_leaves_the_labels_is_not_kept():
+    found = [Look(1, None, 0.6, 0.01, mass=0.99), Look(2, None, 0.4, 0.01, mass=0.8)]
+    assert best(found).step == 1 and best(found[1:]).step == 2
+
+
 def test_all_weights_may_be_trained(pocket, tmp_path):
     done = learn(pocket, tmp_path, full=True)
     again = load_model(str(done.folder))

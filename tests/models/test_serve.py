@@ -121,11 +121,11 @@ class TestOptions:
     def test_the_rank_is_one_that_vllm_takes(self, tmp_path, r, rank):
         both = {"a": adapter(tmp_path / "a", r), "b": adapter(tmp_path / "b", 1)}
         found = options("pocket", device="cpu", adapters=both)
-        assert (found["enable_lora"], found["max_lora_rank"], found["max_loras"]) == (True, rank, 2)
+        assert (found["enable_lora"], found["max_lora_rank"], found["max_loras"]) == (True, rank, 4)
 
     def test_a_rank_for_later(self, tmp_path):
         found = options("pocket", device="gpu", lora_rank=20)
-        assert (found["enable_lora"], found["max_lora_rank"], found["max_loras"]) == (True, 32, 1)
+        assert (found["enable_lora"], found["max_lora_rank"], found["max_loras"]) == (True, 32, 4)
         found = options("pocket", device="gpu", lora_rank=64, adapters={"a": adapter(tmp_path / "a", 4)})
         assert found["max_lora_rank"] == 64
 
