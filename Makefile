@@ -72,7 +72,7 @@ $(VENV)/.train: $(VENV)/.pip pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.pip pyproject.toml
-	$(INSTALL) -e ".[train,http,steer]" --group test --group build
+	$(INSTALL) -e ".[qlora,http,steer]" --group test --group build
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.pip pyproject.toml

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from icrl.agents import LLMAgent
 from icrl.agents.base import AnyAgent
+from icrl.envs.scaled import Scaled
 from icrl.envs.shuffled import Shuffled
 from icrl.envs.spec import Spec, checked, placed
 from icrl.envs.types import AnyWorld
@@ -42,10 +43,12 @@ class Family(Spec):
     Attributes:
         task: As in an experiment file; any number may be `{choice: [...]}`, `{uniform: [a, b]}` or `{log: [a, b]}`.
         weight: Its share of the batches, beside the other families'.
+        scale: By which its rewards are multiplied, so that those of all families are alike in what is read.
     """
 
     task: str | Fields
     weight: Weight = 1.0
+    scale: Weight = 1.0
 
     @field_validator("task", mode="after")
     @classmethod
@@ -55,7 +58,7 @@ class Family(Spec):
 
     def draw(self, rng: Generator, order: str = "given") -> AnyWorld:
         """One task."""
-        task = build_task(draws.drawn(self.task, rng))
+        task = scaled(build_task(draws.drawn(self.task, rng)), self.scale)
         return Shuffled(task) if order == "drawn" else task
 
 
@@ -118,6 +121,7 @@ class Judge(Spec):
 
     Attributes:
         task: As in an experiment file.
+        scale: By which its rewards are multiplied, as those of its family.
         prompt: Fields of a prompt; by default those of the data that are no draws. Without labels, words of its
             scenario that training never shows.
         episodes: Of each player in the evaluation.
@@ -126,6 +130,7 @@ class Judge(Spec):
     """
 
     task: str | Fields = "bernoulli-hard"
+    scale: Weight = 1.0
     prompt: Fields = Field(default_factory=dict)
     episodes: Count = 256
     looks: Count = 64
@@ -272,6 +277,11 @@ class DistillPlan(Spec):
             teacher,
             self.data.per_episode,
         )
+
+
+def scaled(task: AnyWorld, scale: float) -> AnyWorld:
+    """A task in the unit of its family."""
+    return task if scale == 1.0 else Scaled(task, scale)
 
 
 def told(fields: Fields, rng: Generator, task: AnyWorld) -> Prompt:

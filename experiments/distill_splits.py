@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from icrl.envs import Bandit, Gap
 from icrl.envs.means import Fixed
 from icrl.envs.types import AnyWorld
 from icrl.experiments.config import build_task
-from icrl.experiments.distill_plan import DistillPlan, judged
+from icrl.experiments.distill_plan import DistillPlan, judged, scaled
 from icrl.finetune.heldout import STORIES, trained
 from icrl.prompts import Prompt, scenarios
 
@@ -34,7 +34,7 @@ class Split:
 
 def splits(plan: DistillPlan) -> list[Split]:
     """Those that the plan's task allows: a task of the user's own, or of other means, has fewer."""
-    return list(_splits(plan))
+    return [replace(split, task=scaled(split.task, plan.evaluate.scale)) for split in _splits(plan)]
 
 
 def _splits(plan: DistillPlan) -> Iterator[Split]:

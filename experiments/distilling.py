@@ -19,13 +19,13 @@ from icrl.envs.spec import checked
 from icrl.experiments.config import build_task
 from icrl.experiments.distill_data import DATA, PLAN, Rows
 from icrl.experiments.distill_data import write as write_rows
-from icrl.experiments.distill_plan import DistillPlan, judged
+from icrl.experiments.distill_plan import DistillPlan, judged, scaled
 from icrl.experiments.planned import is_of, keep
 from icrl.experiments.progress import Begin, bars
 from icrl.finetune import data as store
 from icrl.finetune.heldout import trained
 from icrl.finetune.looks import ERROR, MASS, REGRET
-from icrl.finetune.running import Trained, kept_in
+from icrl.finetune.running import Trained, fills, kept_in
 from icrl.finetune.sft import train
 from icrl.models import Model
 from icrl.models.adapters import CONFIG
@@ -137,6 +137,7 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
     model = base_model(plan) if plan.student_plays else None
     tokenizer = plan.served.tokenizer() if model is None else model.tokenizer
     served = plan.served
+    fills(tokenizer)  # before rows are written that could not be trained on
     window = load_window(served.model, served.revision, tokenizer) if model is None else model.window
     about, seed = plan.about_data, plan.data.seed
     rows = Rows(plan.syllabus(tokenizer, model), tokenizer, window, plan.data.decisions, about, model is not None, seed)
@@ -166,7 +167,8 @@ def _gathered(out: Path, r: int) -> tuple[Dataset, Dataset]:
 
 def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict[str, float]]:
     """How a model in training is looked at: its regret as a share of uniform play's, on luck of the looks."""
-    task, judge = build_task(plan.evaluate.task), plan.evaluate
+    judge = plan.evaluate
+    task = scaled(build_task(judge.task), judge.scale)
     luck: dict[str, Any] = {"episodes": judge.looks, "seed": judge.seed + 1}
     blindly = np.nansum(rollout(Uniform(), task, **luck).gap) / judge.looks
     words = plan.data.prompt.get("labels", trained())  # not those that the evaluation is to be the first to show
@@ -194,11 +196,15 @@ def student(plan: DistillPlan, folder: Path, base: TransformersModel | None = No
 
 def base_model(plan: DistillPlan) -> TransformersModel:
     """The model that is trained."""
-    return _loaded(plan.served.model, plan, {"revision", "dtype", "device_map", "chat_template"})
+    return _loaded(
+        plan.served.model, plan, {"revision", "dtype", "device_map", "chat_template"}, plan.train.quantization
+    )
 
 
-def _loaded(name: str, plan: DistillPlan, fields: set[str]) -> TransformersModel:
+def _loaded(
+    name: str, plan: DistillPlan, fields: set[str], quantization: Mapping[str, Any] | None = None
+) -> TransformersModel:
     """A model of transformers, as plans have no others, with some of the fields of the plan's."""
-    found = load_base(name, **plan.served.model_dump(include=fields))
+    found = load_base(name, **plan.served.model_dump(include=fields), quantization=quantization or None)
     assert isinstance(found, TransformersModel)
     return found

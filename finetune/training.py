@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from inspect import signature
 from typing import Annotated, Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig
 from pydantic import Field
+from transformers import BitsAndBytesConfig
 from trl import SFTConfig
 
 from icrl.envs.spec import Spec, nearest
@@ -61,6 +62,8 @@ class Training(Spec):
     Attributes:
         full: Whether all weights are trained, instead of an adapter.
         lora: Fields of `peft.LoraConfig` (r, lora_alpha, use_rslora, use_dora, ...), over LORA.
+        quantization: Fields of `transformers.BitsAndBytesConfig` (load_in_4bit, ...), for QLoRA: the model is loaded
+            so, and plays so.
         sft: Fields of `trl.SFTConfig` (learning_rate, packing, report_to, ...), over SFT.
         looks: How often the model plays during training; of these states the one with the least regret is kept.
         seed: Of the adapter's first weights and of the order of rows.
@@ -68,6 +71,7 @@ class Training(Spec):
 
     full: bool = False
     lora: dict[str, Any] = Field(default_factory=dict)
+    quantization: dict[str, Any] = Field(default_factory=dict)
     sft: dict[str, Any] = Field(default_factory=dict)
     looks: Annotated[int, Field(ge=1)] = 5
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
@@ -75,9 +79,11 @@ class Training(Spec):
     def model_post_init(self, context: Any) -> None:
         """Raises ValueError for a setting that there is not."""
         check_keys("lora", self.lora, LoraConfig, {})
+        check_keys("quantization", self.quantization, BitsAndBytesConfig, {})
         check_keys("sft", self.sft, SFTConfig, OURS | ROWS)
-        if self.full and self.lora:
-            raise ValueError(f"lora: full training has no adapter, got {self.lora}")
+        for name in ("lora", "quantization"):
+            if self.full and (given := getattr(self, name)):
+                raise ValueError(f"{name}: full training has no adapter, got {given}")
 
     def adapter(self, model: Any) -> LoraConfig | None:
         """PEFT's settings; None if all weights are trained.
@@ -115,7 +121,7 @@ class Training(Spec):
 
 def check_keys(where: str, given: Mapping[str, Any], kind: type, ours: Mapping[str, str]) -> None:
     """Raises ValueError for a field that another library's settings do not have, or that is set here."""
-    known = [f.name for f in fields(kind)]
+    known = list(signature(kind).parameters)
     if odd := [key for key in given if key not in known]:
         near = nearest(odd[0], known)
         raise ValueError(f"{where}: unknown key {odd[0]!r}{near} Allowed: the fields of {kind.__name__}")

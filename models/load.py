@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,12 @@ def load_base(
     device_map: str | None = None,
     chat_template: str | Path | None = None,
     server: ServerSettings | None = None,
+    quantization: Mapping[str, Any] | None = None,
 ) -> Loaded:
-    """The same without an adapter: of what it gives, models with adapters are made that share its weights."""
+    """The same without an adapter: of what it gives, models with adapters are made that share its weights.
+
+    `quantization`: fields of `transformers.BitsAndBytesConfig`, for what transformers loads.
+    """
     name = str(name)
     if name.lower().startswith(URLS):
         from icrl.models.connect import connect
@@ -69,7 +74,7 @@ def load_base(
         _as_served(name, device_map=device_map)
         return engine(name.removeprefix(ENGINE), revision, dtype, chat_template)
     tokenizer = load_tokenizer(name, revision=revision, chat_template=chat_template)
-    return _load(name, tokenizer, revision, dtype, device_map)
+    return _load(name, tokenizer, revision, dtype, device_map, quantization)
 
 
 def is_served(name: str) -> bool:
@@ -83,7 +88,14 @@ def _as_served(name: str, **given: str | None) -> None:
         raise ValueError(f"{told[0]}: it is not ours to choose for {name!r}, got {given[told[0]]!r}")
 
 
-def _load(name: str, tokenizer: Any, revision: str | None, dtype: str, device_map: str | None) -> Loaded:
+def _load(
+    name: str,
+    tokenizer: Any,
+    revision: str | None,
+    dtype: str,
+    device_map: str | None,
+    quantization: Mapping[str, Any] | None,
+) -> Loaded:
     """A transformers model without adapters, from safetensors only.
 
     Without a `device_map` it stands on the GPU, if there is one. Where a CPU has no instructions for bfloat16, a model
@@ -94,17 +106,31 @@ def _load(name: str, tokenizer: Any, revision: str | None, dtype: str, device_ma
     """
     import torch
     import transformers
+    from transformers.utils import is_bitsandbytes_available
 
     from icrl.models.hf import TransformersModel
 
     folder, path = place(name)
+    if quantization and not is_bitsandbytes_available():
+        raise ValueError("quantization: it needs bitsandbytes; `pip install 'icrl[qlora]'` brings it")
     with readable(name):
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            path, revision=revision, dtype=dtype, device_map=device_map, use_safetensors=True
+            path,
+            revision=revision,
+            dtype=dtype,
+            device_map=device_map,
+            use_safetensors=True,
+            quantization_config=transformers.BitsAndBytesConfig(**quantization) if quantization else None,
         )
-    if device_map is None and torch.cuda.is_available():
+    if device_map is None and torch.cuda.is_available() and not quantization:
         model = model.to("cuda")
-    if dtype == "auto" and model.dtype == torch.bfloat16 and model.device.type == "cpu" and not _halves():
+    if (
+        not quantization
+        and dtype == "auto"
+        and model.dtype == torch.bfloat16
+        and model.device.type == "cpu"
+        and not _halves()
+    ):
         model = model.float()
     commit: Any = getattr(model.config, "_commit_hash", None)  # absent on a config read from a folder
     served = TransformersModel(name, model.eval(), tokenizer, commit or digest(folder.glob("*.safetensors")))

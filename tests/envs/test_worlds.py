@@ -35,6 +35,7 @@ from icrl.envs import (
 )
 from icrl.envs.again import Again
 from icrl.envs.movielens import MovieLens
+from icrl.envs.scaled import Scaled
 from icrl.envs.shuffled import Shuffled
 from icrl.envs.types import put, take
 
@@ -74,6 +75,8 @@ WORLDS = {
     "trials": lambda fakes: Trials(task=Switching(n_arms=4, horizon=4, means=UniformMeans(), changes=1), games=3),
     "shuffled": lambda fakes: Shuffled(SETS),
     "shuffled-contexts": lambda fakes: Shuffled(make("dpt-linear", horizon=12)),
+    "scaled": lambda fakes: Scaled(Bandit(n_arms=3, horizon=6, means=UniformMeans(), noise=Gaussian(sd=2.0)), 10.0),
+    "scaled-wins": lambda fakes: Scaled(Bandit(n_arms=3, horizon=6, means=UniformMeans()), 0.1),
     "again": lambda fakes: Again(Bandit(n_arms=3, horizon=5, means=UniformMeans()), times=3),
     "trials-of-sets": lambda fakes: Trials(task=SETS.model_copy(update={"horizon": 5}), games=2),
 }
