@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import warnings
 from collections.abc import Iterator
@@ -20,9 +21,10 @@ from icrl.finetune import data as store
 from icrl.finetune.audit import Audit, spans
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.data import Amount
-from icrl.finetune.heldout import EVALUATION_SEEDS, words
+from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, words
 from icrl.finetune.topic import Source
 from icrl.models.weights import hashes
+from icrl.prompts import scenarios
 
 PLAN, DATA = "plan.json", "data"
 AUDITED = {False: 200, True: 10}
@@ -57,7 +59,7 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
     if begun and (folder / store.MANIFEST).is_file():
         return store.read(folder)[2]
     corpus = Corpus(rows.tokenizer, rows.seed, rows.source, plan.data.tokens)
-    audit = _audited(corpus, AUDITED[rows.by_model], begin)
+    audit, prompts = _audited(corpus, AUDITED[rows.by_model], begin)
     if not begun:
         keep(folder / PLAN, rows.about)
     parts = {store.TRAIN: Amount(rows.decisions), store.VALIDATION: Amount(plan.data.validation, APART)}
@@ -70,9 +72,13 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
         **rows.about,
         "written": {name: store.counted(folder / name) for name in parts},
         "audit": found | {"answers that are no label": odd, "passed": found["passed"] and not odd},
+        "prompts": prompts,
         "tokenizer": hashes(rows.tokenizer),
         "versions": versions(),
-        "held out": {"seeds": [EVALUATION_SEEDS.start, EVALUATION_SEEDS.stop]},
+        "held out": {
+            "seeds": [EVALUATION_SEEDS.start, EVALUATION_SEEDS.stop],
+            "labels": {name: list(held_out(name)) for name in scenarios()} if _labels(plan) == words() else None,
+        },
     }
     for why in _failures(manifest["audit"]):
         warnings.warn(f"data: the audit failed: {why}", stacklevel=2)
@@ -93,13 +99,18 @@ def _failures(audit: dict[str, Any]) -> Iterator[str]:
         yield "an arm's place or label tells that it is the best, so a model may learn that instead of learning"
 
 
-def _audited(corpus: Corpus, batches: int, begin: Begin) -> Audit:
-    audit, watch = Audit(), begin("audit", batches)
+def _audited(corpus: Corpus, batches: int, begin: Begin) -> tuple[Audit, dict[str, Any]]:
+    """What is found in the first games; and how many prompts tell them, with a hash of these."""
+    audit, watch, prompts = Audit(), begin("audit", batches), set[str]()
     for i in range(batches):
         topic, _, played = corpus.games(i, np.random.default_rng((corpus.seed, i)))
         audit.add(played, topic.taught and topic.taught(played))
+        prompts.add(repr(topic.prompt))
         watch("games", 1, 0)
-    return audit
+    return audit, {
+        "number": len(prompts),
+        "hash": hashlib.blake2b("\n".join(sorted(prompts)).encode(), digest_size=8).hexdigest(),
+    }
 
 
 def _labels(plan: DistillPlan) -> tuple[str, ...]:

@@ -66,7 +66,8 @@ def distill(plan: _Plan, out: _Out) -> None:
     Now and then during training the model plays; DIR/training/adapter is the state with the least regret. The same
     command again continues where it stopped.
     """
-    from icrl.experiments.distill_eval import card, evaluate, save, students, table, verdict
+    from icrl.experiments.distill_eval import evaluate, students
+    from icrl.experiments.distill_found import card, table, verdict
     from icrl.experiments.distill_plan import DistillPlan
     from icrl.experiments.distilling import distill as distil_all
     from icrl.experiments.distilling import is_main
@@ -80,8 +81,7 @@ def distill(plan: _Plan, out: _Out) -> None:
         if given.teacher is None:
             console.print(f"The adapter is in {escape(str(done.trained.folder))}; without a teacher nothing is judged.")
             return
-        found = evaluate(given, students(given, out), begin)
-    save(found, out, {})
+        found = evaluate(given, students(given, out), begin, out=out)
     card(given, found, out, done.trained.folder)
     told(table(found), verdict(found), out)
 
@@ -96,25 +96,29 @@ def distill_eval(
     """Judge what was learnt: student, base and teacher on the same luck.
 
     Splits are what was trained for (in distribution), new labels, a new scenario, more arms, a smaller gap, and three
-    times the horizon. Normalised regret is 0 for the teacher's and 1 for that of uniform play. DIR/evaluation.json is
-    written for the plan's own adapter and all splits.
+    times the horizon. Normalised regret is 0 for the teacher's and 1 for that of uniform play. For the plan's own
+    adapter and all splits DIR/evaluation.json is written, split by split: splits that are there are not played again.
     """
-    from icrl.experiments.distill_eval import card, evaluate, perplexity, save, students, table, verdict
+    from icrl.experiments.distill_eval import evaluate, perplexity, students
+    from icrl.experiments.distill_found import card, table, verdict
     from icrl.experiments.distill_plan import DistillPlan
     from icrl.experiments.distilling import trained_in
+    from icrl.experiments.planned import keep
 
     given, out = DistillPlan.load(plan), out.expanduser()
     read = None if text is None else text.read_text(encoding="utf-8")
+    own = adapter is None and not split
     with bars(STOPPED) as begin:
         models = students(given, out, adapter)
-        found = evaluate(given, models, begin, tuple(split or ()))
-    more = {} if read is None else {"perplexity": {name: perplexity(model, read) for name, model in models.items()}}
-    if adapter is None and not split:
-        save(found, out, more)
+        found = evaluate(given, models, begin, tuple(split or ()), out if own else None)
+    if own:
         card(given, found, out, trained_in(given, out, given.rounds.count))
-    told(table(found), verdict(found), None if adapter or split else out)
-    for name, value in more.get("perplexity", {}).items():
-        console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}", soft_wrap=True)
+    told(table(found), verdict(found), out if own else None)
+    if read is not None:
+        forgot = {name: perplexity(model, read) for name, model in models.items()}
+        keep(out / "perplexity.json", {"text": str(text), "perplexity": forgot})
+        for name, value in forgot.items():
+            console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}", soft_wrap=True)
 
 
 def told(rows: pd.DataFrame, worse: list[str], out: Path | None) -> None:

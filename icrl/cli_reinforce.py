@@ -34,7 +34,8 @@ def reinforce(
     DIR/reinforced/adapter is the state that played best at the looks; it is judged as in icrl distill, beside the base.
     The same command again continues where it stopped.
     """
-    from icrl.experiments.distill_eval import card, evaluate, save, students, table, verdict
+    from icrl.experiments.distill_eval import evaluate, students
+    from icrl.experiments.distill_found import card, table, verdict
     from icrl.experiments.distill_plan import DistillPlan
     from icrl.experiments.distilling import is_main
     from icrl.experiments.reinforcing import reinforce as train
@@ -45,8 +46,7 @@ def reinforce(
         if not is_main():
             return
         Console().print(tables.looks(done.trained))
-        found = evaluate(given, students(given, out, str(done.trained.folder)), begin)
-    home = done.trained.folder.parent
-    save(found, home, {})
+        home = done.trained.folder.parent
+        found = evaluate(given, students(given, out, str(done.trained.folder)), begin, out=home)
     card(given, found, out, done.trained.folder)
     told(table(found), verdict(found), home)

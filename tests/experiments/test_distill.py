@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from icrl import load_model
 from icrl.cli import app
 from icrl.envs import make
-from icrl.experiments import distilling
-from icrl.experiments.distill_eval import evaluate, perplexity, students, table, verdict
+from icrl.experiments import distill_eval, distilling
+from icrl.experiments.distill_eval import evaluate, perplexity, students
+from icrl.experiments.distill_found import table, verdict
 from icrl.experiments.distill_plan import DistillPlan, judged
 from icrl.experiments.distill_splits import splits
 from icrl.finetune import data as store
@@ -88,6 +89,8 @@ def test_the_manifest_tells_where_rows_come_from(out):
     assert manifest["teacher"] == {"type": "UCB", "alpha": 0.5} and manifest["data"]["seed"] == 0
     assert manifest["audit"]["answers that are no label"] == [] and manifest["audit"]["passed"]
     assert manifest["held out"]["seeds"] == [0, len(EVALUATION_SEEDS)] and "trl" in manifest["versions"]
+    assert manifest["held out"]["labels"]["buttons"] == list(held_out("buttons"))
+    assert manifest["prompts"]["number"] == 2 and len(manifest["prompts"]["hash"]) == 16
     seen = {token for row in train["input_ids"] for token in row}
     words = {load_model("pocket").tokenizer.convert_tokens_to_ids(word) for word in held_out("buttons")}
     assert not seen & words, "held-out labels are never shown"
@@ -140,6 +143,37 @@ def test_some_splits_another_adapter_and_what_was_forgotten(out):
     assert "new labels" in found.output and "in distribution" not in found.output
     assert len(re.findall(r"txt: (?:base|student) \d+\.", found.output)) == 2 and "The table is" not in found.output
     assert len(json.loads((out / "run" / "evaluation.json").read_text())["splits"]) == 6, "what was found of all stays"
+
+
+def test_an_evaluation_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    both, judged, compared = {"student": load_model("pocket")}, [], distill_eval.compared
+
+    def watched(split, *given):
+        judged.append(split.name)
+        if len(judged) == 3:
+            raise KeyboardInterrupt
+        return compared(split, *given)
+
+    monkeypatch.setattr(distill_eval, "compared", watched)
+    only = ("in distribution", "new labels", "larger K")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(plan(evaluate__episodes=2), both, begin, only, tmp_path)
+    found = evaluate(plan(evaluate__episodes=2), both, begin, only, tmp_path)
+    assert judged == [*only, "larger K"] and tuple(found) == only
+    assert tuple(json.loads((tmp_path / "evaluation.json").read_text())["splits"]) == only
+    assert found == evaluate(plan(evaluate__episodes=2), both, begin, only, tmp_path) and len(judged) == 4
+    evaluate(plan(evaluate__episodes=3), both, begin, only[:1], tmp_path)
+    assert len(judged) == 5, "other episodes are another evaluation"
+
+
+def test_splits_that_do_not_fit_into_the_window(monkeypatch):
+    model = load_model("pocket")
+    monkeypatch.setattr(type(model), "window", 400)
+    given, both = plan(evaluate__task={"preset": "bernoulli-hard", "horizon": 20}), {"student": model}
+    with pytest.warns(UserWarning, match="evaluate: left out horizon x3: prompt: at t=60 it may be"):
+        assert list(evaluate(given, both, begin, ("new labels", "horizon x3"))) == ["new labels"]
+    with pytest.raises(ValueError, match="prompt: at t=60 it may be .* tokens long"):
+        evaluate(given, both, begin, ("horizon x3",))
 
 
 def test_nobody_forgets_alone(out):
