@@ -2,54 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-HEADS = ("student", "normalised regret", "suffix failure", "beside the teacher's", "K MinFrac", "beside the teacher's")
-MORE = ("GreedyFrac", "agreement", "on its own", "total variation", "on its own")
-
+import numpy as np
 
 ABOUT = """Written by `python benchmarks/distill_study.py`, from `benchmarks/results/distill_study.json`. pocket,
-weights {revision}; {machine}; {decisions:,} decisions, LoRA of rank 32 unless said otherwise, label `policy`; 256
-episodes on the same luck, bootstrap intervals (95 %). Agreement and total variation are with the teacher's
-policy, on the teacher's histories and on the student's own."""
+weights {revision}; {machine}; {decisions:,} decisions unless `benchmarks/distilled/plans.py` says otherwise, LoRA of
+rank 32 unless said otherwise, label `policy`; 256 episodes (128 of the Gaussian task) on the same luck, bootstrap
+intervals (95 %). Agreement and total variation are with the teacher's policy, on the teacher's histories and on the
+student's own. Controls are judged beside UCB."""
+SEEDS = """Over three training seeds, all on the same luck: the mean, with 1.96 standard errors of which the square is
+that over episodes plus the variance between seeds over their number."""
+HEADS = ("student", "normalised regret", "suffix failure", "beside the teacher's", "K MinFrac", "beside the teacher's")
+MORE = ("GreedyFrac", "agreement", "on its own", "total variation", "on its own")
+SPREAD = ("suffix failure", "K MinFrac")
+ALIKE = ("agreement", "total variation")
+WHOSE = ("the teacher's", "its own")
 
 
 def page(found: Mapping[str, Any]) -> str:
     """As Markdown; parts that are missing are not there."""
     students = {name: part for name, part in found.items() if isinstance(part, dict) and "splits" in part}
-    splits = dict.fromkeys(split for part in students.values() for split in part["splits"])
-    lines = [
-        "# Figures of distilling",
-        "",
-        ABOUT.format(revision=found["model"]["revision"], **found),
-    ]
-    for split in splits:
-        lines += ["", f"## {split}", "", f"| {' | '.join(HEADS + MORE)} |", "|" + " --- |" * len(HEADS + MORE)]
-        lines += [_row(name, part["splits"][split]) for name, part in students.items() if split in part["splits"]]
-    lines += ["", "## Trainings", "", "| student | minutes | step | loss | regret of uniform's | loss and regret |"]
-    lines += ["| --- | --- | --- | --- | --- | --- |"]
-    lines += [_training(name, part) for name, part in students.items() if "best" in part]
+    lines = ["# Figures of distilling", "", ABOUT.format(revision=found["model"]["revision"], **found)]
+    for split in dict.fromkeys(split for part in students.values() for split in part["splits"]):
+        rows = (_row(name, part["splits"][split]) for name, part in students.items() if split in part["splits"])
+        lines += _table(split, (*HEADS, *MORE), rows)
+    lines += _seeds(students)
+    trained = {name: part for name, part in students.items() if "best" in part}
+    heads = ("student", "minutes", "step kept", "loss", "regret of uniform's", "loss and regret", "audit")
+    lines += _table("Trainings", heads, (_training(name, part) for name, part in trained.items()))
+    for name, told in (("on policy", _on_policy), ("expert's logs", _logs), ("GRPO", _grpo)):
+        lines += told(found[name]) if name in found else []
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, side: Mapping[str, Any]) -> str:
+def _table(title: str, heads: Sequence[str], rows: Iterator[list[str]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return ["", f"## {title}", "", *(f"| {' | '.join(line)} |" for line in lines)]
+
+
+def _row(name: str, side: Mapping[str, Any]) -> list[str]:
     own, beside, alike = side["measures"], side["beside"], side["agreement"]
     cells = [name, _interval(side["normalised"])]
-    for measure in ("suffix failure", "K MinFrac"):
+    for measure in SPREAD:
         cells += [f"{own[measure][0]:.3f}", _interval(beside[measure])]
     cells += [f"{own['GreedyFrac'][0]:.3f}"]
-    for what in ("agreement", "total variation"):
-        cells += [f"{alike[f'{what} on {whose} histories']:.3f}" for whose in ("the teacher's", "its own")]
-    return f"| {' | '.join(cells)} |"
+    return cells + [f"{alike[f'{what} on {whose} histories']:.3f}" for what in ALIKE for whose in WHOSE]
 
 
-def _interval(cells: tuple[float, float, float]) -> str:
+def _interval(cells: Sequence[float]) -> str:
     value, low, high = cells
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def _training(name: str, part: Mapping[str, Any]) -> str:
+def _seeds(students: Mapping[str, Any]) -> list[str]:
+    """Teachers of which there are several seeds."""
+    groups: dict[str, list[Any]] = {}
+    for name, part in students.items():
+        if "new labels" in part["splits"] and ", seed " in name:
+            groups.setdefault(name.partition(", seed ")[0], []).append(part["splits"]["new labels"])
+    rows = []
+    for name, sides in groups.items():
+        if len(sides) > 1:
+            cells = [_over([side["normalised"] for side in sides])]
+            cells += [_over([side["beside"][measure] for side in sides]) for measure in SPREAD]
+            means = [
+                np.mean([side["agreement"][f"{what} on the teacher's histories"] for side in sides]) for what in ALIKE
+            ]
+            rows.append([f"{name}, {len(sides)} seeds", *cells, *(f"{value:.3f}" for value in means)])
+    heads = ("student", "normalised regret", "suffix failure beside", "K MinFrac beside", *ALIKE)
+    table = _table("New labels, over seeds", heads, iter(rows)) if rows else []
+    return [*table[:2], SEEDS, "", *table[3:]] if table else []
+
+
+def _over(intervals: Sequence[Sequence[float]]) -> str:
+    values = np.array([cells[0] for cells in intervals])
+    within = np.mean([((high - low) / 3.92) ** 2 for _, low, high in intervals])
+    error = 1.96 * np.sqrt(within + values.var(ddof=1) / len(values))
+    return _interval((float(values.mean()), float(values.mean() - error), float(values.mean() + error)))
+
+
+def _training(name: str, part: Mapping[str, Any]) -> list[str]:
     best, agreement = part["best"], part["agreement of loss and regret"]
     told = "" if agreement is None else f"{agreement:+.2f}"
-    return f"| {name} | {part['minutes']:.0f} | {best['step']} | {best['loss']:.4f} | {best['regret']:.3f} | {told} |"
+    passed = "passed" if part["audit"]["passed"] else "FAILED"
+    cells = [name, f"{part['minutes']:.0f}", str(best["step"]), f"{best['loss']:.4f}", f"{best['regret']:.3f}"]
+    return [*cells, told, passed]
+
+
+def _on_policy(part: Mapping[str, Any]) -> list[str]:
+    names = [name for name in next(iter(part["measures"].values())) if name != "DAgger - offline"]
+    rows = (
+        [measure, *(f"{cells[name]:.3f}" for name in names), _interval(cells["DAgger - offline"])]
+        for measure, cells in part["measures"].items()
+    )
+    return _table("A round of DAgger, at three times the horizon", ("measure", *names, "DAgger - offline"), rows)
+
+
+def _logs(part: Mapping[str, Any]) -> list[str]:
+    players = list(next(iter(part.values()))["lost"])
+    rows = (
+        [share, *(_interval(cells["lost"][who]) for who in players), _interval(cells["model - empirical mean"])]
+        for share, cells in part.items()
+    )
+    return _table("What the choice after an expert's game loses", ("games", *players, "model - empirical mean"), rows)
+
+
+def _grpo(part: Mapping[str, Any]) -> list[str]:
+    rows = (
+        [measure, f"{cells['base']:.3f}", f"{cells['student']:.3f}", _interval(cells["student - base"])]
+        for measure, cells in part["measures"].items()
+    )
+    told = (
+        f"{part['minutes']:.1f} minutes; mass on the labels {part['mass']['base']:.4f}, {part['mass']['student']:.4f}."
+    )
+    return [*_table("GRPO, two arms", ("measure", "base", "student", "student - base"), rows), "", told]
