@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import entr
 
 from icrl.agents import LLMAgent, Uniform, replay, rollout
 from icrl.agents.base import AnyAgent
@@ -24,7 +25,8 @@ Interval = tuple[float, float, float]
 """Value, low and high: a bootstrap over episodes."""
 BATCH = 64
 """Episodes that a model reads at once: what it keeps of long ones is large."""
-ALIKE, WHOSE = ("agreement", "total variation"), ("the teacher's", "its own")
+ALIKE = ("agreement", "total variation", "entropy", "teacher's entropy")
+WHOSE = ("the teacher's", "its own")
 AGREEMENT = tuple(f"{what} on {whose} histories" for whose in WHOSE for what in ALIKE)
 MEASURES: dict[str, Callable[[Episodes], Floats]] = {
     "regret": measures.final_regret,
@@ -92,7 +94,7 @@ def agreement(runs: Episodes, theirs: Episodes, player: LLMAgent, teacher: AnyAg
 
     Returns:
         On the teacher's histories and on the player's own: share of steps whose most probable arm is one that the
-        teacher may choose, and the mean total variation between the policies.
+        teacher may choose, the mean total variation between the policies, and the mean entropy of each, in nats.
     """
     names = player.names(theirs.public, theirs.episode, theirs.seed)
     shown = replace(theirs, names=names)
@@ -120,5 +122,5 @@ def _alike(ours: Floats, theirs: Floats, whose: str) -> dict[str, float]:
     first = np.take_along_axis(theirs, ours.argmax(axis=2)[..., None], axis=2)[..., 0] > 0
     played = theirs.sum(axis=2) > 0
     apart = np.abs(ours - theirs).sum(axis=2) / 2
-    found = float(first[played].mean()), float(apart[played].mean())
-    return {f"{what} on {whose} histories": value for what, value in zip(ALIKE, found, strict=True)}
+    cells = first, apart, entr(ours).sum(axis=2), entr(theirs).sum(axis=2)
+    return {f"{what} on {whose} histories": float(x[played].mean()) for what, x in zip(ALIKE, cells, strict=True)}

@@ -15,10 +15,11 @@ student's own. Controls are judged beside UCB."""
 SEEDS = """Over three training seeds, all on the same luck: the mean, with 1.96 standard errors of which the square is
 that over episodes plus the variance between seeds over their number."""
 HEADS = ("student", "normalised regret", "suffix failure", "beside the teacher's", "K MinFrac", "beside the teacher's")
-MORE = ("GreedyFrac", "agreement", "on its own", "total variation", "on its own")
+MORE = ("GreedyFrac", "agreement", "on its own", "total variation", "on its own", "entropy", "teacher's")
 SPREAD = ("suffix failure", "K MinFrac")
 ALIKE = ("agreement", "total variation")
 WHOSE = ("the teacher's", "its own")
+ENTROPIES = ("entropy on its own histories", "teacher's entropy on the teacher's histories")
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -48,7 +49,8 @@ def _row(name: str, side: Mapping[str, Any]) -> list[str]:
     for measure in SPREAD:
         cells += [f"{own[measure][0]:.3f}", _interval(beside[measure])]
     cells += [f"{own['GreedyFrac'][0]:.3f}"]
-    return cells + [f"{alike[f'{what} on {whose} histories']:.3f}" for what in ALIKE for whose in WHOSE]
+    cells += [f"{alike[f'{what} on {whose} histories']:.3f}" for what in ALIKE for whose in WHOSE]
+    return [*cells, *(f"{alike[name]:.3f}" for name in ENTROPIES)]
 
 
 def _interval(cells: Sequence[float]) -> str:
