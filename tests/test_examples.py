@@ -14,6 +14,7 @@ from icrl.experiments.distill_splits import splits
 from icrl.finetune.corpus import Corpus
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+PLANS = ("distill.yaml", "reinforce.yaml")
 
 
 FEWER = {"distill.py": ["1500"]}
@@ -30,7 +31,7 @@ def test_scripts(script, tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    sorted(set(EXAMPLES.glob("*.yaml")) - {EXAMPLES / "steering.yaml", EXAMPLES / "distill.yaml"}),
+    sorted(set(EXAMPLES.glob("*.yaml")) - {EXAMPLES / name for name in ("steering.yaml", *PLANS)}),
     ids=lambda path: path.name,
 )
 def test_experiments_can_be_built(path):
@@ -57,8 +58,9 @@ def test_steering_is_swept(tmp_path):
 def test_the_distillation_is_a_plan(tokenizer):
     """Its first rows can be written, and the page's plan is one, too."""
     page = (EXAMPLES.parent / "docs" / "distilling.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
-    for plan in (DistillPlan.load(EXAMPLES / "distill.yaml"), DistillPlan.model_validate(yaml.safe_load(shown))):
+    shown, more = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", page, re.S))
+    plans = [DistillPlan.load(EXAMPLES / name) for name in PLANS]
+    for plan in (*plans, *map(DistillPlan.model_validate, (shown, shown | more))):
         assert all(len(Corpus(tokenizer, 0, plan.syllabus(tokenizer)).batch(i)) > 1 for i in range(3))
         assert splits(plan)
 
