@@ -49,14 +49,14 @@ def distill(plan: _Plan, out: _Out) -> None:
     label: policy
     data:
       tasks:
-        - task: {n_arms: {choice: [3, 5, 8]}, horizon: {log: [20, 100]}, means: {kind: uniform}}
+        - task: {n_arms: {choice: [3, 5, 8]}, horizon: {log: [40, 120]}, means: {kind: uniform}}
       context:
         - {agent: teacher, weight: 0.8}
         - {agent: Uniform, weight: 0.2}
-      decisions: 200_000
+      decisions: 150_000
     train:
       lora: {r: 32, lora_alpha: 64}
-      sft: {learning_rate: 2.0e-3}
+      sft: {learning_rate: 5.0e-4}
     evaluate: {task: bernoulli-hard, episodes: 256}[/dim]
 
     label says what is learnt at each step of a history: what was taken; what the teacher would choose there, or one

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-ARMS = {"choice": [2, 3, 4, 5, 6, 8, 9, 10]}
-STEPS = {"log": [20, 120]}
+ARMS = {"choice": [2, 3, 4, 5, 6, 8]}
+STEPS = {"log": [40, 120]}
 GAPS = {"kind": "gap", "best": {"uniform": [0.4, 1.0]}, "gap": {"uniform": [0.1, 0.4]}}
 TASKS = [
     {"weight": 0.6, "task": {"n_arms": ARMS, "horizon": STEPS, "means": GAPS}},
@@ -26,7 +26,7 @@ FULL, GAUSSIAN, CONTEXTS, HINTS = "UCB, all weights", "UCB, Gaussian", "LinUCB, 
 POSTERIOR, ODD, REDRAWN = "best arms (DPT)", "good arms at odd places", "good arms at redrawn places"
 OFFLINE, DAGGER = "UCB, its own games", "UCB, half its own games, half DAgger"
 SEEDS = (0, 1, 2)
-DECISIONS = 400_000
+DECISIONS = 250_000
 
 FIRST: dict[str, Any] = {
     "model": "pocket",
@@ -58,7 +58,7 @@ CASES: dict[str, dict[str, Any]] = {
         "teacher": {"type": "LinUCB", "alpha": 0.5},
         "data": {
             "tasks": TABLE | {"horizon": {"log": [20, 120]}, "means": {"kind": "uniform"}},
-            "decisions": 150_000,
+            "decisions": 100_000,
         },
         "evaluate": {"task": {"preset": "contexts", "horizon": 100}},
     },
@@ -67,7 +67,7 @@ CASES: dict[str, dict[str, Any]] = {
         "data": {
             "tasks": LINEAR | {"noise": {"kind": "gaussian", "sd": 0.5}},
             "prompt": PROMPT | {"history": {"kind": "window", "last": 1}, "hints": {"type": "LinUCB"}},
-            "decisions": 20_000,
+            "decisions": 15_000,
             "validation": 1_000,
         },
         "evaluate": {"task": {"preset": "linear", "horizon": 100}},
@@ -82,15 +82,15 @@ CASES: dict[str, dict[str, Any]] = {
         "evaluate": {"task": {"n_arms": 5, "horizon": 50, "means": {"kind": "uniform"}}},
     },
     ODD: {
-        "data": {"tasks": "distilled.places:odd", "order": "given", "decisions": 60_000},
+        "data": {"tasks": "distilled.places:odd", "order": "given", "decisions": 50_000},
         "evaluate": {"task": "distilled.places:even", "looks": 32},
     },
     REDRAWN: {
-        "data": {"tasks": "distilled.places:odd", "order": "drawn", "decisions": 60_000},
+        "data": {"tasks": "distilled.places:odd", "order": "drawn", "decisions": 50_000},
         "evaluate": {"task": "distilled.places:even", "looks": 32},
     },
-    OFFLINE: {"data": {"context": [{"agent": "teacher"}], "decisions": 200_000}},
-    DAGGER: {"data": {"context": [{"agent": "teacher"}], "decisions": 100_000}, "rounds": {"count": 1}},
+    OFFLINE: {"data": {"context": [{"agent": "teacher"}], "decisions": 150_000}},
+    DAGGER: {"data": {"context": [{"agent": "teacher"}], "decisions": 75_000}, "rounds": {"count": 1}},
 }
 """By name, what differs."""
 
@@ -98,8 +98,8 @@ CASES: dict[str, dict[str, Any]] = {
 def plan(name: str, seed: int, decisions: int = DECISIONS) -> dict[str, Any]:
     """The fields of a plan; a seed is that of data and training."""
     case, full = CASES[name], name == FULL
-    sft = {"learning_rate": 5e-4 if full else 2e-3, "disable_tqdm": True}
+    sft = {"learning_rate": 2e-4 if full else 5e-4, "disable_tqdm": True}
     train: dict[str, Any] = {"full": True} if full else {"lora": {"r": 32, "lora_alpha": 64}}
     nested = {part: FIRST[part] | case.get(part, {}) for part in ("data", "evaluate")}
-    found = FIRST | case | nested | {"train": train | {"sft": sft, "looks": 5, "seed": seed}}
+    found = FIRST | case | nested | {"train": train | {"sft": sft, "looks": 4, "seed": seed}}
     return found | {"data": {"decisions": decisions} | found["data"] | {"seed": seed}}
