@@ -17,7 +17,7 @@ class Scaled:
         scale: The number.
 
     Raises:
-        ValueError: The number is not above 0.
+        ValueError: The number is not above 0, or the task is of duels.
     """
 
     task: AnyWorld
@@ -26,6 +26,8 @@ class Scaled:
     def __post_init__(self) -> None:
         if not 0 < self.scale < float("inf"):
             raise ValueError(f"scale: must be a number above 0, got {self.scale}")
+        if self.task.public.slots > 1:
+            raise ValueError(f"scale: duels have winners and no rewards, so it must be 1, got {self.scale}")
 
     @property
     def public(self) -> Public:

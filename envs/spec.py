@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -146,10 +147,15 @@ def _nearness(about: list[ErrorDetails], depth: int) -> tuple[bool, bool, int]:
 
 
 class Loader(yaml.SafeLoader):
-    """YAML in which no key comes twice."""
+    """YAML in which no key comes twice, and 1e-4 is a number, as in YAML 1.2."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
         if twice := [key for i, key in enumerate(keys) if key in keys[:i]]:
             raise yaml.YAMLError(f"the key {twice[0]!r} comes twice, line {node.start_mark.line + 1} and below")
         return super().construct_mapping(node, deep)
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)

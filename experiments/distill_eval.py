@@ -6,16 +6,17 @@ import math
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from icrl.agents import LLMAgent
 from icrl.experiments.distill_data import PLAN
 from icrl.experiments.distill_found import EVALUATION, Found, recalled, remember, table
-from icrl.experiments.distill_measures import compared
+from icrl.experiments.distill_home import TRAINING, base_model, student, trained_in
+from icrl.experiments.distill_measures import AGREEMENT, MEASURES, compared
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import Split, splits
-from icrl.experiments.distilling import TRAINING, base_model, student, trained_in
 from icrl.experiments.planned import is_of
 from icrl.experiments.progress import Begin
 from icrl.models.hf import TransformersModel
@@ -66,8 +67,8 @@ def evaluate(
     if (teacher := plan.teaches()) is None:
         raise ValueError("teacher: the plan has none, so there is nobody to be compared with")
     wanted, judge = list(_playable(_wanted(plan, only), models)), plan.evaluate
-    of = {"models": {name: model.facts for name, model in models.items()}, "teacher": plan.teacher}
-    of |= {"evaluate": judge.model_dump(mode="json"), "prompt": plan.judged_by}
+    of: dict[str, Any] = {"models": {name: model.facts for name, model in models.items()}, "teacher": plan.teacher}
+    of |= {"evaluate": judge.model_dump(mode="json"), "prompt": plan.judged_by, "measures": [*MEASURES, *AGREEMENT]}
     found = Found() if out is None else recalled(out / EVALUATION, of)
     watch = begin("evaluate", len(wanted))
     for split in wanted:

@@ -12,9 +12,9 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from icrl.experiments.distill_data import DATA, versions
+from icrl.experiments.distill_home import home, trained_in
 from icrl.experiments.distill_measures import AGREEMENT, MEASURES, Side
 from icrl.experiments.distill_plan import DistillPlan
-from icrl.experiments.distilling import home, trained_in
 from icrl.experiments.planned import keep, known
 from icrl.finetune import data as store
 from icrl.finetune.adapters import describe

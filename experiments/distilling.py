@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from transformers import TrainerCallback
 
-from icrl.agents import LLMAgent, Uniform, rollout
 from icrl.envs.spec import checked
-from icrl.experiments.config import build_task
 from icrl.experiments.distill_data import DATA, PLAN, Rows
 from icrl.experiments.distill_data import write as write_rows
-from icrl.experiments.distill_plan import DistillPlan, judged, scaled
+from icrl.experiments.distill_home import TRAINING, base_model, home, student, trained_in
+from icrl.experiments.distill_plan import DistillPlan
+from icrl.experiments.distill_watch import Telling, is_main, playing, processes, silently
 from icrl.experiments.planned import is_of, keep
 from icrl.experiments.progress import Begin, bars
 from icrl.finetune import data as store
-from icrl.finetune.heldout import trained
-from icrl.finetune.looks import ERROR, MASS, REGRET
-from icrl.finetune.running import Trained, fills, kept_in
+from icrl.finetune.running import Trained, fills
 from icrl.finetune.sft import train
-from icrl.models import Model
-from icrl.models.adapters import CONFIG
-from icrl.models.hf import TransformersModel
-from icrl.models.load import load_base, load_window
-
-TRAINING = "training"
-PATIENCE = timedelta(days=1)
-"""For which processes wait while one of them writes rows, and the model plays."""
+from icrl.models.load import load_window
 
 
 @dataclass(frozen=True)
@@ -45,24 +32,6 @@ class Distilled:
     folder: Path
     trained: Trained
     """Of the last round."""
-
-
-class Telling(TrainerCallback):  # type: ignore[misc]  # transformers counts as untyped
-    """Moves a progress bar."""
-
-    def __init__(self, begin: Begin) -> None:
-        self.begin, self.done = begin, 0
-        self.watch: Callable[[str, int, int], None] = lambda name, done, tokens: None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Says how many steps there are."""
-        self.watch = self.begin("training", state.max_steps)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Says how many are done."""
-        loss = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
-        self.watch("" if loss is None else f"loss {loss:.3g}", state.global_step - self.done, 0)
-        self.done = state.global_step
 
 
 def distill(
@@ -91,36 +60,11 @@ def distill(
         return _distilled(given, folder, shown, callbacks)
 
 
-def is_main() -> bool:
-    """Whether this process is the one that tells and writes, of several that `accelerate launch` has begun."""
-    return bool(processes().is_main_process)
-
-
-def processes() -> PartialState:
-    """Those that train together; without an accelerator they must be told that they run on the CPU."""
-    return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
-
-
-def silently(title: str, steps: int) -> Callable[[str, int, int], None]:
-    """Shows nothing; a `Begin`."""
-    return lambda name, done, tokens: None
-
-
 def as_plan(plan: DistillPlan | str | Path | Mapping[str, Any]) -> DistillPlan:
     """A plan of whatever stands for one."""
     if isinstance(plan, str | Path):
         return DistillPlan.load(plan)
     return plan if isinstance(plan, DistillPlan) else checked(DistillPlan, dict(plan))
-
-
-def home(out: Path, r: int) -> Path:
-    """The folder of a round; that of the first one is the plan's."""
-    return out / f"round-{r}" if r else out
-
-
-def trained_in(plan: DistillPlan, out: Path, r: int) -> Path:
-    """Where a round's adapter, or whole model, lies."""
-    return kept_in(home(out, r) / TRAINING, plan.train.full)
 
 
 def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, Any]:
@@ -163,48 +107,3 @@ def _gathered(out: Path, r: int) -> tuple[Dataset, Dataset]:
     """The rows of all rounds so far."""
     found = [store.read(home(out, i) / DATA) for i in range(r + 1)]
     return concatenate_datasets([x[0] for x in found]), concatenate_datasets([x[1] for x in found])
-
-
-def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict[str, float]]:
-    """How a model in training is looked at: its regret as a share of uniform play's, on luck of the looks."""
-    judge = plan.evaluate
-    task = scaled(build_task(judge.task), judge.scale)
-    luck: dict[str, Any] = {"episodes": judge.looks, "seed": judge.seed + 1}
-    blindly = np.nansum(rollout(Uniform(), task, **luck).gap) / judge.looks
-    words = plan.data.prompt.get("labels", trained())  # not those that the evaluation is to be the first to show
-    prompt = judged({"labels": words} | plan.judged_by, task)
-
-    def play(trained: Any) -> dict[str, float]:
-        training = trained.training
-        served: Model = TransformersModel("training", trained.eval(), model.tokenizer)
-        runs = rollout(LLMAgent(served, prompt), task, **luck)
-        trained.train(training)
-        assert runs.mass is not None
-        shares = np.nansum(runs.gap, axis=1) / blindly
-        error = shares.std() / len(shares) ** 0.5
-        return {REGRET: float(shares.mean()), ERROR: float(error), MASS: float(np.nanmean(runs.mass))}
-
-    return play
-
-
-def student(plan: DistillPlan, folder: Path, base: TransformersModel | None = None) -> TransformersModel:
-    """The model as a training has left it; an adapter shares the weights of `base`, if that is loaded already."""
-    if (folder / CONFIG).is_file():
-        return (base or base_model(plan)).adapted(str(folder))
-    return _loaded(str(folder), plan, {"dtype", "device_map"})
-
-
-def base_model(plan: DistillPlan) -> TransformersModel:
-    """The model that is trained."""
-    return _loaded(
-        plan.served.model, plan, {"revision", "dtype", "device_map", "chat_template"}, plan.train.quantization
-    )
-
-
-def _loaded(
-    name: str, plan: DistillPlan, fields: set[str], quantization: Mapping[str, Any] | None = None
-) -> TransformersModel:
-    """A model of transformers, as plans have no others, with some of the fields of the plan's."""
-    found = load_base(name, **plan.served.model_dump(include=fields), quantization=quantization or None)
-    assert isinstance(found, TransformersModel)
-    return found

@@ -11,24 +11,14 @@ from transformers import TrainerCallback
 
 from icrl.envs.types import AnyWorld
 from icrl.experiments.distill_data import PLAN
+from icrl.experiments.distill_home import TRAINING, base_model, home, student, trained_in
 from icrl.experiments.distill_plan import DistillPlan
-from icrl.experiments.distilling import (
-    TRAINING,
-    Distilled,
-    Telling,
-    as_plan,
-    base_model,
-    home,
-    playing,
-    processes,
-    silently,
-    student,
-    trained_in,
-)
+from icrl.experiments.distill_watch import Telling, playing, processes, silently
+from icrl.experiments.distilling import Distilled, as_plan
 from icrl.experiments.planned import is_of, keep
 from icrl.experiments.progress import Begin, bars
 from icrl.finetune.adapters import wrapped
-from icrl.finetune.grpo import Games, Plays
+from icrl.finetune.grpo import Episodic, Games
 from icrl.finetune.grpo import reinforce as train
 from icrl.models.adapters import CONFIG
 from icrl.models.hf import TransformersModel
@@ -65,21 +55,20 @@ def reinforce(
 
 
 def _reinforced(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[TrainerCallback]) -> Distilled:
-    by, folder, about = (
-        plan.reinforce,
-        out / REINFORCED,
-        plan.about_training | {"reinforce": plan.reinforce.model_dump()},
-    )
+    by, folder, about = plan.reinforce, out / REINFORCED, plan.about_training
+    is_of(out / TRAINING / PLAN, about)
+    about |= {"reinforce": by.model_dump()}
+    if by.start == "distilled":
+        about |= {"round": plan.rounds.count}
     main = processes().is_main_process
     if not is_of(folder / PLAN, about) and main:
         keep(folder / PLAN, about)
     model = base_model(plan)
-    plays = Plays(games(plan, model), by.earned(plan.teaches()), by.plays, plan.data.seed)
+    teacher = plan.teaches() if by.reward == "agreement" else None
+    plays = Episodic(games(plan, model), by.earned(teacher), by.plays, plan.data.seed)
     watching, play = (Telling(begin if main else silently), *callbacks), playing(plan, model)
-    how, base = (by, plan.train), plan.served.model
-    return Distilled(
-        plan, out, train(begun(plan, out, model), model.tokenizer, plays, how, folder, play, base, watching)
-    )
+    how, base, start = (by, plan.train), plan.served.model, begun(plan, out, model)
+    return Distilled(plan, out, train(start, model.tokenizer, plays, how, folder, play, base, watching))
 
 
 def begun(plan: DistillPlan, out: Path, model: TransformersModel) -> Any:

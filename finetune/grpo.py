@@ -1,8 +1,9 @@
 """Reinforcement learning on whole episodes: our loop plays, TRL's GRPOTrainer learns.
 
 An episode is one completion. Only the tokens of its choices carry gradient, by their probability in the whole
-vocabulary, so probability that is not on the labels is learnt away too. The advantage of an episode is what it earned
-beyond the mean of the other plays of the same game (leave one out, as in LOOP: Chen et al. 2025, arXiv 2502.01600).
+vocabulary. Choices are drawn among the labels, so what is said instead of one is never punished. The advantage of an
+episode is what it earned beyond the mean of the other plays of the same game (leave one out, as in LOOP: Chen et al.
+2025, arXiv 2502.01600).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Games = Callable[[np.random.Generator], tuple[AnyWorld, Prompt]]
 
 
 @dataclass(frozen=True)
-class Plays:
+class Episodic:
     """Lets the model in training play; what GRPOTrainer calls instead of writing completions.
 
     Args:
@@ -81,20 +82,32 @@ class Plays:
         """Plays these episodes of a batch, and tells them as rows.
 
         Raises:
-            ValueError: An episode would not be one row, or an answer is more than a label.
+            ValueError: They are not as long as each other, or see `about`.
+        """
+        task, agent, luck = self.about(model, batch)
+        writer = agent.writer(task.public)
+        played = rollout(agent, Again(task, self.times), episodes=episodes.tolist(), seed=luck, batch=len(episodes))
+        if (played.lengths < played.horizon).any():
+            raise ValueError(f"data.tasks: to be reinforced, all episodes must be as long as each other; got {task!r}")
+        played = replace(played, names=agent.names(task.public, played.episode, luck))
+        return diary(writer, played, labels(writer, played), range(played.horizon)), played
+
+    def about(self, model: TransformersModel, batch: int) -> tuple[AnyWorld, LLMAgent, int]:
+        """The task of a batch, who plays it, and the seed of the luck.
+
+        Raises:
+            ValueError: The model cannot play it, or an episode would not be one row of choices.
         """
         rng = np.random.default_rng((self.seed, batch))
         task, prompt = self.games(rng)
-        agent, luck = LLMAgent(model, prompt), len(EVALUATION_SEEDS) + int(rng.integers(2**40))
-        writer = agent.writer(task.public)
-        if not grows(writer) or prompt.answer != "direct":
+        agent = LLMAgent(model, prompt)
+        agent.check(task.public)
+        if not grows(agent.writer(task.public)) or prompt.answer != "direct":
             raise ValueError(
                 "prompt: reinforcement needs a raw history in turns without hints, and answer='direct', so that an "
                 f"episode is one row of choices; got {prompt}"
             )
-        played = rollout(agent, Again(task, self.times), episodes=episodes.tolist(), seed=luck, batch=len(episodes))
-        played = replace(played, names=prompt.names(task.public, played.episode, luck))
-        return diary(writer, played, labels(writer, played), range(played.horizon)), played
+        return task, agent, len(EVALUATION_SEEDS) + int(rng.integers(2**40))
 
 
 def chosen(row: Row) -> Any:
@@ -102,15 +115,15 @@ def chosen(row: Row) -> Any:
     return row.says & np.append(row.says[1:], False)
 
 
-def worth(completions: Sequence[Any], worth: Sequence[float], **given: Any) -> Sequence[float]:
-    """The reward function for TRL: what `Plays` has found already."""
+def earned_per_step(completions: Sequence[Any], worth: Sequence[float], **given: Any) -> Sequence[float]:
+    """The reward function for TRL: what `Episodic` has found already."""
     return worth
 
 
 def reinforce(
     model: Any,
     tokenizer: Any,
-    plays: Plays,
+    episodic: Episodic,
     how: tuple[Reinforcement, Training],
     out: Path,
     play: Play,
@@ -122,7 +135,7 @@ def reinforce(
     Args:
         model: A transformers model, or one of PEFT with an adapter to go on with; it becomes the trained one.
         tokenizer: Its tokenizer.
-        plays: Lets it play.
+        episodic: Lets it play.
         how: The settings of reinforcement; and of adapter, looks and seed.
         out: Folder for checkpoints, and for the best state in `adapter` or `model`.
         play: Lets the model play and measures `regret`, by which states are compared.
@@ -132,17 +145,19 @@ def reinforce(
     Raises:
         ValueError: A setting is refused, or what is played cannot be learnt so.
     """
-    training = how[1]
+    by, training = how
     if done := earlier(out, training.full):
         return done
-    trainer = trainer_of(model, tokenizer, plays, how, out, callbacks)
+    for batch in range(by.steps):  # what could not be played would stop the training there, again and again
+        episodic.about(TransformersModel("training", model, tokenizer), batch)
+    trainer = trainer_of(model, tokenizer, episodic, how, out, callbacks)
     return run(trainer, out, training.full, training.looks, play, base)
 
 
 def trainer_of(
     model: Any,
     tokenizer: Any,
-    plays: Plays,
+    episodic: Episodic,
     how: tuple[Reinforcement, Training],
     out: Path,
     callbacks: Sequence[TrainerCallback] = (),
@@ -155,11 +170,11 @@ def trainer_of(
         warnings.filterwarnings("ignore", message=".*rollout_func.*experimental")
         return GRPOTrainer(
             model=model,
-            reward_funcs=worth,
+            reward_funcs=earned_per_step,
             args=by.arguments(str(out), training.seed, PartialState().num_processes),
             train_dataset=Dataset.from_list(games),
             processing_class=tokenizer,
             peft_config=None if isinstance(model, PeftModel) else training.adapter(model),
-            rollout_func=plays,
+            rollout_func=episodic,
             callbacks=list(callbacks),
         )

@@ -28,7 +28,9 @@ class Looking(TrainerCallback):  # type: ignore[misc]  # transformers counts as 
     ) -> TrainerControl:
         every = -(-state.max_steps // self.number)
         if state.global_step % every == 0 or state.global_step == state.max_steps:
+            logs = control.should_log
             self.trainer.log(dict(self.play(given["model"])))  # in each process, as they would have to wait for it
+            control.should_log = logs  # which a log takes back, and with it the loss of this step
             control.should_save, control.should_evaluate = True, self.trainer.eval_dataset is not None
         return control
 
@@ -62,9 +64,10 @@ def best(found: Sequence[Look]) -> Look:
     """The one with the least regret: a lower loss need not play better (Lambert et al. 2020, arXiv 2002.04523).
 
     Of those whose regret cannot be told from the least, by two standard errors, it is the one with the lowest loss, if
-    that is known. States with less mass on the labels than LEAST are left out, if there are others.
+    that is known. States with less mass on the labels than LEAST are left out; if there are no others, it is the one
+    with most.
     """
-    able = [look for look in found if look.mass >= LEAST] or found
+    able = [look for look in found if look.mass >= LEAST] or [max(found, key=lambda look: look.mass)]
     least = min(able, key=lambda look: look.regret)
     tied = [(look.loss, look) for look in able if look.regret <= least.regret + 2 * least.error]
     known = [(loss, look) for loss, look in tied if loss is not None]

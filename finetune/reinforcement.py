@@ -48,6 +48,8 @@ GIVEN = OURS | {
     "reward_weights": "they make the advantage a leave-one-out one",
     "shuffle_dataset": "games are drawn anew already",
     "use_vllm": "the model plays as it is trained, by transformers",
+    "temperature": "the model plays by its own probabilities",
+    "eval_on_start": "give looks",
 }
 """Settings of GRPOConfig that a file cannot give, and why."""
 
@@ -107,8 +109,14 @@ class Reinforcement(Spec):
         if self.reward == "return":
             return lambda played: np.nansum(played.rewards, axis=1) / played.lengths
         if self.reward == "regret":
-            return lambda played: -np.nansum(played.gap, axis=1) / played.lengths
+            return _minus_regret
         if teacher is None:
             raise ValueError("reinforce.reward: agreement needs a teacher, and the plan has none")
         wanted = Labels("policy", teacher)
         return lambda played: (wanted(played) * taken(played)).sum(axis=(1, 2)) / played.lengths
+
+
+def _minus_regret(played: Episodes) -> Floats:
+    if np.isnan(played.gap).all():
+        raise ValueError("reinforce.reward: the task does not tell its regret; use return")
+    return np.asarray(-np.nansum(played.gap, axis=1) / played.lengths)

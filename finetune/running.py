@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 
 from transformers import PrinterCallback, Trainer
 
-from icrl.finetune.looks import Look, Looking, Play, agreement, best, looks
+from icrl.finetune.looks import LEAST, Look, Looking, Play, agreement, best, looks
 from icrl.models.adapters import CONFIG, WEIGHTS
 
 ADAPTER, MODEL, TRAINED = "adapter", "model", "training.json"
+REFERENCE = "ref"
+"""An adapter that TRL keeps beside the one in training, and makes anew; where a checkpoint has it in a folder,
+transformers would read nothing else."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,24 @@ def run(trainer: Trainer, out: Path, full: bool, number: int, play: Play, base: 
     if trainer.args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Looking(trainer, number, play))
-    trainer.train(resume_from_checkpoint=_last(out))
+    last = _last(out)
+    if last is not None and trainer.is_world_process_zero():
+        shutil.rmtree(Path(last) / REFERENCE, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.train(resume_from_checkpoint=last)
     found = looks(trainer.state.log_history)
     done = Trained(kept_in(out, full), best(found), found, agreement(found))
+    if done.best.mass < LEAST:
+        warnings.warn(
+            f"train: no state kept {LEAST} of its probability on the labels; use a smaller step, or more of them",
+            stacklevel=2,
+        )
     if trainer.is_world_process_zero():
         _keep(out / f"checkpoint-{done.best.step}", done, trainer.processing_class, base)
         about = {"best": asdict(done.best), "looks": [asdict(look) for look in found], "agreement": done.agreement}
-        (out / TRAINED).write_text(json.dumps(about | {"log": trainer.state.log_history}, indent=1), encoding="utf-8")
+        told = json.dumps(about | {"log": trainer.state.log_history}, indent=1)
+        (out / "new.json").write_text(told, encoding="utf-8")
+        (out / "new.json").replace(out / TRAINED)  # whole, or not there
     trainer.accelerator.wait_for_everyone()
     return done
 

@@ -15,6 +15,9 @@ from icrl.bars import bars
 if TYPE_CHECKING:
     import pandas as pd
 
+    from icrl.experiments.distilling import Distilled
+    from icrl.models.hf import TransformersModel
+
 console = Console()
 STOPPED = "Stopped. Checkpoints and rows that are whole are kept; the same command continues."
 _Plan = Annotated[Path, typer.Argument(help="A YAML file with model, teacher, label, data, train, evaluate.")]
@@ -66,24 +69,17 @@ def distill(plan: _Plan, out: _Out) -> None:
     Now and then during training the model plays; DIR/training/adapter is the state with the least regret. The same
     command again continues where it stopped.
     """
-    from icrl.experiments.distill_eval import evaluate, students
-    from icrl.experiments.distill_found import card, table, verdict
+    from icrl.experiments.distill_eval import students
     from icrl.experiments.distill_plan import DistillPlan
+    from icrl.experiments.distill_watch import is_main
     from icrl.experiments.distilling import distill as distil_all
-    from icrl.experiments.distilling import is_main
 
     given, out = DistillPlan.load(plan), out.expanduser()
     with bars(STOPPED) as begin:
         done = distil_all(given, out, begin)
-        if not is_main():
-            return
+    if is_main():
         console.print(tables.looks(done.trained))
-        if given.teacher is None:
-            console.print(f"The adapter is in {escape(str(done.trained.folder))}; without a teacher nothing is judged.")
-            return
-        found = evaluate(given, students(given, out), begin, out=out)
-    card(given, found, out, done.trained.folder)
-    told(table(found), verdict(found), out)
+        judge(done, students(given, out), out)
 
 
 def distill_eval(
@@ -101,8 +97,8 @@ def distill_eval(
     """
     from icrl.experiments.distill_eval import evaluate, perplexity, students
     from icrl.experiments.distill_found import card, table, verdict
+    from icrl.experiments.distill_home import trained_in
     from icrl.experiments.distill_plan import DistillPlan
-    from icrl.experiments.distilling import trained_in
     from icrl.experiments.planned import keep
 
     given, out = DistillPlan.load(plan), out.expanduser()
@@ -113,7 +109,7 @@ def distill_eval(
         found = evaluate(given, models, begin, tuple(split or ()), out if own else None)
     if own:
         card(given, found, out, trained_in(given, out, given.rounds.count))
-    told(table(found), verdict(found), out if own else None)
+    _told(table(found), verdict(found), out if own else None)
     if read is not None:
         forgot = {name: perplexity(model, read) for name, model in models.items()}
         keep(out / "perplexity.json", {"text": str(text), "perplexity": forgot})
@@ -121,8 +117,22 @@ def distill_eval(
             console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}", soft_wrap=True)
 
 
-def told(rows: pd.DataFrame, worse: list[str], out: Path | None) -> None:
-    """Prints the table of an evaluation, and where the student is worse; `out` is where it was written."""
+def judge(done: Distilled, models: dict[str, TransformersModel], home: Path) -> None:
+    """Sets what came of a plan beside its teacher and others; what is found goes to `home` and onto the card."""
+    from icrl.experiments.distill_eval import evaluate
+    from icrl.experiments.distill_found import card, table, verdict
+
+    if done.plan.teacher is None:
+        where = escape(str(done.trained.folder))
+        console.print(f"What was trained is in {where}; without a teacher nothing is judged.", soft_wrap=True)
+        return
+    with bars(STOPPED) as begin:
+        found = evaluate(done.plan, models, begin, out=home)
+    card(done.plan, found, done.folder, done.trained.folder)
+    _told(table(found), verdict(found), home)
+
+
+def _told(rows: pd.DataFrame, worse: list[str], out: Path | None) -> None:
     console.print(tables.evaluation(rows))
     for sentence in worse:
         console.print(f"[yellow]worse:[/] {escape(sentence)}", soft_wrap=True)

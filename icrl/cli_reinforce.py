@@ -10,7 +10,7 @@ from rich.console import Console
 
 from icrl import distill_tables as tables
 from icrl.bars import bars
-from icrl.cli_distill import told
+from icrl.cli_distill import judge
 
 STOPPED = "Stopped. Checkpoints that are whole are kept; the same command continues."
 
@@ -34,19 +34,19 @@ def reinforce(
     DIR/reinforced/adapter is the state that played best at the looks; it is judged as in icrl distill, beside the base.
     The same command again continues where it stopped.
     """
-    from icrl.experiments.distill_eval import evaluate, students
-    from icrl.experiments.distill_found import card, table, verdict
+    from icrl.experiments.distill_eval import students
+    from icrl.experiments.distill_home import student, trained_in
     from icrl.experiments.distill_plan import DistillPlan
-    from icrl.experiments.distilling import is_main
+    from icrl.experiments.distill_watch import is_main
     from icrl.experiments.reinforcing import reinforce as train
 
     given, out = DistillPlan.load(plan), out.expanduser()
     with bars(STOPPED) as begin:
         done = train(given, out, begin)
-        if not is_main():
-            return
-        Console().print(tables.looks(done.trained))
-        home = done.trained.folder.parent
-        found = evaluate(given, students(given, out, str(done.trained.folder)), begin, out=home)
-    card(given, found, out, done.trained.folder)
-    told(table(found), verdict(found), home)
+    if not is_main():
+        return
+    Console().print(tables.looks(done.trained))
+    models = students(given, out, str(done.trained.folder))
+    if given.reinforce.start == "distilled":
+        models["distilled"] = student(given, trained_in(given, out, given.rounds.count), models["base"])
+    judge(done, models, done.trained.folder.parent)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def _load(
     folder, path = place(name)
     if quantization and not is_bitsandbytes_available():
         raise ValueError("quantization: it needs bitsandbytes; `pip install 'icrl[qlora]'` brings it")
-    with readable(name):
+    with _quantized(quantization), readable(name):
         model = transformers.AutoModelForCausalLM.from_pretrained(
             path,
             revision=revision,
@@ -136,6 +137,17 @@ def _load(
     served = TransformersModel(name, model.eval(), tokenizer, commit or digest(folder.glob("*.safetensors")))
     served.warm_up()
     return served
+
+
+@contextmanager
+def _quantized(settings: Mapping[str, Any] | None) -> Iterator[None]:
+    """Turns what bitsandbytes says of settings into one sentence."""
+    try:
+        yield
+    except (AttributeError, RuntimeError, TypeError) as error:
+        if not settings:
+            raise
+        raise ValueError(f"quantization: {dict(settings)} is refused: {error}") from error
 
 
 def _halves() -> bool:

@@ -35,7 +35,7 @@ from icrl.agents import (
     Unsure,
 )
 from icrl.agents.hybrids import Both
-from icrl.envs import Bandit, Choice, tape
+from icrl.envs import Bandit, Choice, UniformMeans, tape
 from icrl.envs.tape import Stream
 from icrl.finetune.tokenizer import TEMPLATE
 from icrl.models import Answer, Query, SteeringVector
@@ -387,6 +387,18 @@ class Ending(Bandit):
         hazard = np.where(state.episode // 256 % 2 == 0, 0.25, 0.05)
         after, outcome, truth = super().step(state, arm)
         return after, replace(outcome, terminated=(u < hazard) & ~outcome.truncated), truth
+
+
+class Unknown(Bandit):
+    """Nobody knows what its arms pay on average."""
+
+    n_arms: int = 2
+    horizon: int = 5
+    means: UniformMeans = UniformMeans()
+
+    def step(self, state, arm):
+        state, outcome, truth = super().step(state, arm)
+        return state, outcome, replace(truth, gap=np.full_like(truth.gap, np.nan))
 
 
 class Open(Ending):

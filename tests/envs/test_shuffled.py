@@ -1,9 +1,11 @@
-"""Arms in another order in each episode."""
+"""Worlds around worlds: arms in another order in each episode, rewards in another unit."""
 
 import numpy as np
+import pytest
 
 from icrl.agents import UCB, LinUCB, Uniform, rollout
 from icrl.envs import Bandit, Gap, UniformMeans, make
+from icrl.envs.scaled import Scaled
 from icrl.envs.shuffled import Shuffled
 from icrl.finetune.labels import Oracle
 
@@ -46,3 +48,14 @@ def test_play_is_as_good_as_without():
     assert abs(ours.mean() - theirs.mean()) < 0.05 * blind
     gaps = Bandit(n_arms=3, horizon=10, means=Gap(best=0.9, gap=0.4))
     assert rollout(Uniform(), Shuffled(gaps), episodes=5).means.max() == 0.9
+
+
+def test_duels_have_no_rewards_to_scale():
+    with pytest.raises(ValueError, match="scale: duels have winners and no rewards, so it must be 1, got 2"):
+        Scaled(make("dueling"), 2.0)
+    with pytest.raises(ValueError, match="scale: must be a number above 0, got -1"):
+        Scaled(make("bernoulli-hard"), -1.0)
+    ours, theirs = (
+        rollout(Uniform(), t, episodes=5) for t in (Scaled(make("bernoulli-hard"), 3.0), make("bernoulli-hard"))
+    )
+    assert (ours.rewards == 3 * theirs.rewards).all() and np.allclose(ours.gap, 3 * theirs.gap)

@@ -85,6 +85,10 @@ def test_who_names_its_own_place_is_not_told_it_again():
         checked(Choosy, {"colour": "rde"}, "box")
 
 
+def test_powers_of_ten_are_numbers():
+    assert yaml.load("[1e-4, -2E3, 1.5e+2, e5, 1e, 12]", Loader) == [1e-4, -2000.0, 150.0, "e5", "1e", 12]
+
+
 def test_no_key_comes_twice():
     assert yaml.load("{a: 1, b: {a: 2}}", Loader) == {"a": 1, "b": {"a": 2}}
     with pytest.raises(yaml.YAMLError, match="the key 'a' comes twice, line 2 and below"):

@@ -1,6 +1,7 @@
 """Reinforcement as TRL does it, on pocket: who is compared with whom, what carries gradient, and by how much."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from icrl import load_model
 from icrl.agents import UCB, Uniform, rollout
 from icrl.envs import Bandit, UniformMeans
 from icrl.envs.again import Again
-from icrl.finetune.grpo import Plays, chosen, reinforce, trainer_of
+from icrl.finetune.grpo import Episodic, chosen, reinforce, trainer_of
 from icrl.finetune.reinforcement import Reinforcement
 from icrl.finetune.training import Training
 from icrl.prompts import Hints, Prompt, Summary
@@ -26,7 +27,7 @@ def pocket():
 
 
 def plays(by=QUICK, prompt=None, teacher=None):
-    return Plays(lambda rng: (TASK, prompt or Prompt()), by.earned(teacher), by.plays, 0)
+    return Episodic(lambda rng: (TASK, prompt or Prompt()), by.earned(teacher), by.plays, 0)
 
 
 def regret(model):
@@ -171,6 +172,12 @@ def test_what_is_earned(reward):
         assert Reinforcement(reward=reward).earned(UCB(alpha=0.5))(other).mean() < earned.mean()
 
 
+def test_regret_that_nobody_knows():
+    runs = rollout(Uniform(), TASK, episodes=4)
+    with pytest.raises(ValueError, match=r"reinforce.reward: the task does not tell its regret; use return"):
+        QUICK.earned(None)(replace(runs, gap=np.full_like(runs.gap, np.nan)))
+
+
 @pytest.mark.parametrize("prompt", [Prompt(Summary()), Prompt(hints=Hints(UCB())), Prompt(layout="log")])
 def test_prompts_that_cannot_be_reinforced(pocket, prompt):
     with pytest.raises(ValueError, match="prompt: reinforcement needs a raw history in turns without hints"):
@@ -182,6 +189,7 @@ def test_prompts_that_cannot_be_reinforced(pocket, prompt):
     [
         ({"grpo": {"num_generations": 4}}, "grpo.num_generations: it cannot be given here: give plays"),
         ({"grpo": {"learning_rat": 4}}, "grpo: unknown key 'learning_rat', did you mean 'learning_rate'"),
+        ({"grpo": {"temperature": 0.3}}, "grpo.temperature: it cannot be given here"),
         ({"plays": 1}, "plays"),
     ],
 )

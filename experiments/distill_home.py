@@ -1,0 +1,48 @@
+"""Where the parts of a distillation lie, and the models that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from icrl.experiments.distill_plan import DistillPlan
+from icrl.finetune.running import kept_in
+from icrl.models.adapters import CONFIG
+from icrl.models.hf import TransformersModel
+from icrl.models.load import load_base
+
+TRAINING = "training"
+
+
+def home(out: Path, r: int) -> Path:
+    """The folder of a round; that of the first one is the plan's."""
+    return out / f"round-{r}" if r else out
+
+
+def trained_in(plan: DistillPlan, out: Path, r: int) -> Path:
+    """Where a round's adapter, or whole model, lies."""
+    return kept_in(home(out, r) / TRAINING, plan.train.full)
+
+
+def student(plan: DistillPlan, folder: Path, base: TransformersModel | None = None) -> TransformersModel:
+    """The model as a training has left it; an adapter shares the weights of `base`, if that is loaded already."""
+    if (folder / CONFIG).is_file():
+        return (base or base_model(plan)).adapted(str(folder))
+    return _loaded(str(folder), plan, {"dtype", "device_map"})
+
+
+def base_model(plan: DistillPlan) -> TransformersModel:
+    """The model that is trained."""
+    return _loaded(
+        plan.served.model, plan, {"revision", "dtype", "device_map", "chat_template"}, plan.train.quantization
+    )
+
+
+def _loaded(
+    name: str, plan: DistillPlan, fields: set[str], quantization: Mapping[str, Any] | None = None
+) -> TransformersModel:
+    """A model of transformers, as plans have no others, with some of the fields of the plan's."""
+    found = load_base(name, **plan.served.model_dump(include=fields), quantization=quantization or None)
+    assert isinstance(found, TransformersModel)
+    return found
