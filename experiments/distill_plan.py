@@ -6,154 +6,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from numpy.random import Generator
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from icrl.agents import LLMAgent
 from icrl.agents.base import AnyAgent
-from icrl.envs.scaled import Scaled
-from icrl.envs.shuffled import Shuffled
-from icrl.envs.spec import Spec, checked, placed
-from icrl.envs.types import AnyWorld
-from icrl.experiments import players, prompting
-from icrl.experiments.config import Served, as_served, build_task, mapping
-from icrl.experiments.prompting import Lessons
+from icrl.envs.spec import Spec, checked
+from icrl.experiments import players
+from icrl.experiments.config import Served, as_served, mapping
+from icrl.experiments.distill_parts import STUDENT, TEACHER, Context, Data, Fields, Judge, Rounds, told
 from icrl.finetune import draws
-from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, told_apart, trained
+from icrl.finetune.heldout import told_apart, trained
 from icrl.finetune.labels import OF_TEACHER, Label
 from icrl.finetune.reinforcement import Reinforcement
-from icrl.finetune.syllabus import Shares, Syllabus
+from icrl.finetune.syllabus import Shares, Syllabus, Tasks, Telling
 from icrl.finetune.training import Training
 from icrl.models import Model
 from icrl.models.load import is_served
 from icrl.prompts import Pieces, Prompt
-
-Count = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fields = dict[str, Any]
-TEACHER, STUDENT = "teacher", "student"
-"""Names of context policies that are not spelt out."""
-
-
-class Family(Spec):
-    """A task with draws in it, and how often it comes.
-
-    Attributes:
-        task: As in an experiment file; any number may be `{choice: [...]}`, `{uniform: [a, b]}` or `{log: [a, b]}`.
-        weight: Its share of the batches, beside the other families'.
-        scale: By which its rewards are multiplied, so that those of all families are alike in what is read.
-    """
-
-    task: str | Fields
-    weight: Weight = 1.0
-    scale: Weight = 1.0
-
-    @field_validator("task", mode="after")
-    @classmethod
-    def _draws_can_be_made(cls, given: str | Fields) -> str | Fields:
-        draws.check(given, "task")
-        return given
-
-    def draw(self, rng: Generator, order: str = "given") -> AnyWorld:
-        """One task."""
-        task = scaled(build_task(draws.drawn(self.task, rng)), self.scale)
-        return Shuffled(task) if order == "drawn" else task
-
-
-class Context(Spec):
-    """Who makes histories, and how often.
-
-    Attributes:
-        agent: `teacher`, `student` (the model itself), or an agent as in an experiment file.
-        weight: Its share of the batches.
-    """
-
-    agent: str | Fields
-    weight: Weight = 1.0
-
-
-class Data(Spec):
-    """What is to be read.
-
-    Attributes:
-        tasks: Families.
-        context: Context policies; by default the teacher alone.
-        prompt: Fields of a prompt, with draws as in tasks. Without labels, words are drawn that evaluations do not use.
-        order: Whether each episode has its arms in an order that is `drawn`, or in that `given` by its task, which may
-            tell which is the best; the audit looks for that.
-        decisions: How many are to be learnt.
-        validation: How many more the loss is measured on.
-        per_episode: Of prompts that rewrite their past: how many decisions of an episode are learnt.
-        tokens: About how many a batch has, which is of one task, one prompt and one player.
-        seed: Of all that is drawn.
-    """
-
-    tasks: Annotated[tuple[Family, ...], Field(min_length=1)]
-    context: Annotated[tuple[Context, ...], Field(min_length=1)] = (Context(agent=TEACHER),)
-    prompt: Fields = Field(default_factory=dict)
-    order: Literal["drawn", "given"] = "drawn"
-    decisions: Count = 100_000
-    validation: Count = 5_000
-    per_episode: Count = 16
-    tokens: Count = 1_500
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _tasks_may_be_plain(cls, given: Any) -> Any:
-        if isinstance(given, str | dict):
-            given = [given]
-        if not isinstance(given, list | tuple):
-            return given
-        return [fields if isinstance(fields, dict) and "task" in fields else {"task": fields} for fields in given]
-
-    @field_validator("prompt", mode="after")
-    @classmethod
-    def _draws_can_be_made(cls, given: Fields) -> Fields:
-        draws.check(given, "prompt")
-        return given
-
-
-class Judge(Spec):
-    """How a model's play is judged.
-
-    Attributes:
-        task: As in an experiment file.
-        scale: By which its rewards are multiplied, as those of its family.
-        prompt: Fields of a prompt; by default those of the data that are no draws. Without labels, words of its
-            scenario that training never shows.
-        episodes: Of each player in the evaluation.
-        looks: Of the model at each look during training, on luck of their own.
-        seed: Of the evaluation; looks have the next one.
-    """
-
-    task: str | Fields = "bernoulli-hard"
-    scale: Weight = 1.0
-    prompt: Fields = Field(default_factory=dict)
-    episodes: Count = 256
-    looks: Count = 64
-    seed: Annotated[int, Field(ge=0, lt=len(EVALUATION_SEEDS) - 1)] = 0
-
-
-class Rounds(Spec):
-    """Further rounds, in which the model makes the histories, as the round before has left it.
-
-    Rows of all rounds are trained on together, from the base.
-
-    Attributes:
-        count: How many follow the first training.
-        kind: `dagger` labels what the model met, as the plan says (Ross et al. 2011); `best` takes what the model
-            itself did, in its episodes of least regret (iterative regret-minimising fine-tuning).
-        decisions: Of each; None: as many as of the first.
-        keep: Of `best`: the share of episodes of each batch.
-    """
-
-    count: Annotated[int, Field(ge=0)] = 0
-    kind: Literal["dagger", "best"] = "dagger"
-    decisions: Count | None = None
-    keep: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
 class DistillPlan(Spec):
@@ -256,7 +127,7 @@ class DistillPlan(Spec):
 
     def syllabus(self, tokenizer: Any, model: Model | None = None) -> Syllabus:
         """What is drawn for the corpus; the model is needed where it is a player."""
-        teacher, words = self.teaches(), told_apart(trained(), Pieces(tokenizer))
+        teacher, context = self.teaches(), self.data.context
 
         def player(context: Context, where: str) -> Callable[[Prompt], AnyAgent]:
             if context.agent == STUDENT:
@@ -266,38 +137,18 @@ class DistillPlan(Spec):
             assert found is not None
             return lambda prompt: found
 
-        tasks, context = self.data.tasks, self.data.context
-        weights = tuple(family.weight for family in tasks)
         who = tuple(player(one, f"data.context.{i}.agent") for i, one in enumerate(context))
-        return Syllabus(
-            Shares(tuple(partial(family.draw, order=self.data.order) for family in tasks), weights),
-            partial(told, {"labels": words} | self.data.prompt),
-            Shares(who, tuple(one.weight for one in context)),
-            self.label,
-            teacher,
-            self.data.per_episode,
+        shares = Shares(who, tuple(one.weight for one in context))
+        return Syllabus(*self.games(tokenizer), shares, self.label, teacher, self.data.per_episode)
+
+    def games(self, tokenizer: Any) -> tuple[Tasks, Telling]:
+        """How tasks are drawn, and how each is told."""
+        families, words = self.data.tasks, told_apart(trained(), Pieces(tokenizer))
+        tasks: Tasks = Shares(
+            tuple(partial(family.draw, order=self.data.order) for family in families),
+            tuple(family.weight for family in families),
         )
-
-
-def scaled(task: AnyWorld, scale: float) -> AnyWorld:
-    """A task in the unit of its family."""
-    return task if scale == 1.0 else Scaled(task, scale)
-
-
-def told(fields: Fields, rng: Generator, task: AnyWorld) -> Prompt:
-    """A prompt of its fields, with draws."""
-    own = draws.drawn(fields, rng)
-    with placed("data.prompt"):
-        found = checked(Prompt, prompting.prompt(own, "data.prompt", Lessons(task)), "data.prompt")
-        found.check(task.public)
-    return found
-
-
-def judged(fields: Fields, task: AnyWorld) -> Prompt:
-    """A prompt for evaluations, with the labels of its scenario that are held out, unless it names some."""
-    scenario = fields.get("scenario", "buttons")
-    own = fields if "labels" in fields or not isinstance(scenario, str) else {"labels": held_out(scenario)} | fields
-    return checked(Prompt, prompting.prompt(own, "prompt", Lessons(task)), "prompt")
+        return tasks, partial(told, {"labels": words} | self.data.prompt)
 
 
 def _modelled(fields: Fields, where: str) -> AnyAgent:

@@ -13,7 +13,8 @@ from icrl.envs import Bandit, Gap
 from icrl.envs.means import Fixed
 from icrl.envs.types import AnyWorld
 from icrl.experiments.config import build_task
-from icrl.experiments.distill_plan import DistillPlan, judged, scaled
+from icrl.experiments.distill_parts import judged, scaled
+from icrl.experiments.distill_plan import DistillPlan
 from icrl.finetune.heldout import STORIES, trained
 from icrl.prompts import Prompt, scenarios
 

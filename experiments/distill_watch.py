@@ -13,7 +13,8 @@ from transformers import TrainerCallback
 
 from icrl.agents import LLMAgent, Uniform, rollout
 from icrl.experiments.config import build_task
-from icrl.experiments.distill_plan import DistillPlan, judged, scaled
+from icrl.experiments.distill_parts import judged, scaled
+from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.progress import Begin
 from icrl.finetune.heldout import trained
 from icrl.finetune.looks import ERROR, MASS, REGRET

@@ -90,10 +90,10 @@ def begun(plan: DistillPlan, out: Path, model: TransformersModel) -> Any:
 
 def games(plan: DistillPlan, model: TransformersModel) -> Games:
     """Draws the plan's tasks and prompts."""
-    source = plan.syllabus(model.tokenizer, model)
+    tasks, tell = plan.games(model.tokenizer)
 
     def draw(rng: Generator) -> tuple[AnyWorld, Prompt]:
-        task = source.tasks.draw(rng)(rng)
-        return task, source.prompt(rng, task)
+        task = tasks.draw(rng)(rng)
+        return task, tell(rng, task)
 
     return draw

@@ -31,6 +31,12 @@ class Shares(Generic[T]):
         return self.things[int(rng.choice(len(p), p=p))]
 
 
+Tasks = Shares[Callable[[Generator], AnyWorld]]
+"""Each draws a task."""
+Telling = Callable[[Generator, AnyWorld], Prompt]
+"""Draws how a task is told."""
+
+
 @dataclass(frozen=True)
 class Syllabus:
     """A source of topics for `icrl.finetune.corpus.Corpus`.
@@ -45,8 +51,8 @@ class Syllabus:
             ones more often, since later ones differ less.
     """
 
-    tasks: Shares[Callable[[Generator], AnyWorld]]
-    prompt: Callable[[Generator, AnyWorld], Prompt]
+    tasks: Tasks
+    prompt: Telling
     players: Shares[Callable[[Prompt], AnyAgent]]
     label: Label
     teacher: AnyAgent | None = None

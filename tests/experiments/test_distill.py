@@ -17,7 +17,8 @@ from icrl.envs import make
 from icrl.experiments import distill_eval, distilling
 from icrl.experiments.distill_eval import evaluate, perplexity, students
 from icrl.experiments.distill_found import table, verdict
-from icrl.experiments.distill_plan import DistillPlan, judged
+from icrl.experiments.distill_parts import judged
+from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import splits
 from icrl.finetune import data as store
 from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, trained
