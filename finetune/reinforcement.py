@@ -60,7 +60,7 @@ class Reinforcement(Spec):
     Attributes:
         reward: See `Reward`.
         start: Whether it begins with the base, or with what was distilled before.
-        steps: Of the optimiser; each on new games.
+        steps: Of the optimiser; each on new games, unless `grpo` has `num_iterations`.
         games: Of each step, of one task.
         plays: Of each game: what a play earned more than the others on the same luck is its advantage.
         grpo: Fields of `trl.GRPOConfig` (learning_rate, beta, per_device_train_batch_size, ...), over GRPO.
