@@ -56,11 +56,12 @@ def checked(kind: type[T], fields: dict[str, Any], where: str | None = None) -> 
 
 
 @contextmanager
-def placed(where: str) -> Iterator[None]:
-    """Says of errors inside where in a file they arose."""
+def placed(where: str, *also: type[Exception]) -> Iterator[None]:
+    """Says of errors inside where in a file they arose; of ValueErrors, and of other kinds that a library raises."""
+    kinds: tuple[type[Exception], ...] = (ValueError, *also)
     try:
         yield
-    except ValueError as error:
+    except kinds as error:
         raise ValueError(f"{where}: {error}") from error
 
 

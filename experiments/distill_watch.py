@@ -17,8 +17,7 @@ from icrl.experiments.distill_parts import judged, scaled
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.progress import Begin
 from icrl.finetune.heldout import trained
-from icrl.finetune.looks import ERROR, MASS, REGRET
-from icrl.models import Model
+from icrl.finetune.looks import ERROR, MASS, REGRET, at_play
 from icrl.models.hf import TransformersModel
 
 PATIENCE = timedelta(days=1)
@@ -81,10 +80,8 @@ def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict
     prompt = judged({"labels": words} | plan.judged_by, task)
 
     def play(trained: Any) -> dict[str, float]:
-        training = trained.training
-        served: Model = TransformersModel("training", trained.eval(), model.tokenizer)
-        runs = rollout(LLMAgent(served, prompt), task, **luck)
-        trained.train(training)
+        with at_play(trained, model.tokenizer) as player:
+            runs = rollout(LLMAgent(player, prompt), task, **luck)
         assert runs.mass is not None
         shares = np.nansum(runs.gap, axis=1) / blindly
         error = shares.std() / len(shares) ** 0.5

@@ -17,7 +17,7 @@ from icrl.experiments.distill_home import TRAINING, base_model, home, student, t
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_watch import Telling, is_main, playing, processes, silently
 from icrl.experiments.planned import is_of, keep
-from icrl.experiments.progress import Begin, bars
+from icrl.experiments.progress import Begin, told
 from icrl.finetune import data as store
 from icrl.finetune.running import Trained, fills
 from icrl.finetune.sft import train
@@ -54,9 +54,7 @@ def distill(
         ValueError: The folder is of another plan, or something of the plan cannot be done.
     """
     given, folder = as_plan(plan), Path(out).expanduser()
-    if begin is not None:
-        return _distilled(given, folder, begin, callbacks)
-    with bars() as shown:
+    with told(begin) as shown:
         return _distilled(given, folder, shown, callbacks)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.markup import escape
@@ -28,3 +28,8 @@ def bars() -> Iterator[Begin]:
             return watch
 
         yield begin
+
+
+def told(begin: Begin | None) -> AbstractContextManager[Begin]:
+    """Whoever is to be told; bars, if nobody is."""
+    return bars() if begin is None else nullcontext(begin)

@@ -16,7 +16,7 @@ from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_watch import Telling, playing, processes, silently
 from icrl.experiments.distilling import Distilled, as_plan
 from icrl.experiments.planned import is_of, keep
-from icrl.experiments.progress import Begin, bars
+from icrl.experiments.progress import Begin, told
 from icrl.finetune.adapters import wrapped
 from icrl.finetune.grpo import Episodic, Games
 from icrl.finetune.grpo import reinforce as train
@@ -48,9 +48,7 @@ def reinforce(
         ValueError: The folder is of another plan, or something of the plan cannot be done.
     """
     given, folder = as_plan(plan), Path(out).expanduser()
-    if begin is not None:
-        return _reinforced(given, folder, begin, callbacks)
-    with bars() as shown:
+    with told(begin) as shown:
         return _reinforced(given, folder, shown, callbacks)
 
 

@@ -28,7 +28,7 @@ from icrl.envs.types import AnyWorld
 from icrl.finetune.answers import labels
 from icrl.finetune.diary import Row, diary, grows
 from icrl.finetune.heldout import EVALUATION_SEEDS
-from icrl.finetune.looks import Play
+from icrl.finetune.looks import Play, at_play
 from icrl.finetune.reinforcement import Earned, Reinforcement
 from icrl.finetune.running import Trained, earlier, fills, run
 from icrl.finetune.training import Training
@@ -65,10 +65,8 @@ class Episodic:
         place = np.arange(len(prompts)) + trainer.accelerator.process_index * len(prompts)
         episodes = np.array([game for _, game in wanted]) * self.times + place % self.times
         trained = trainer.accelerator.unwrap_model(trainer.model)
-        training = trained.training
-        model = TransformersModel("training", trained.eval(), trainer.processing_class)
-        rows, played = self.played(model, batch, episodes)
-        trained.train(training)
+        with at_play(trained, trainer.processing_class) as model:
+            rows, played = self.played(model, batch, episodes)
         first = [int(row.says.argmax()) for row in rows]
         return {
             "prompt_ids": [row.ids[:n].tolist() for row, n in zip(rows, first, strict=True)],
@@ -96,18 +94,23 @@ class Episodic:
         """The task of a batch, who plays it, and the seed of the luck.
 
         Raises:
-            ValueError: The model cannot play it, or an episode would not be one row of choices.
+            ValueError: An episode would not be one row of choices.
         """
         rng = np.random.default_rng((self.seed, batch))
         task, prompt = self.games(rng)
         agent = LLMAgent(model, prompt)
-        agent.check(task.public)
         if not grows(agent.writer(task.public)) or prompt.answer != "direct":
             raise ValueError(
                 "prompt: reinforcement needs a raw history in turns without hints, and answer='direct', so that an "
                 f"episode is one row of choices; got {prompt}"
             )
         return task, agent, len(EVALUATION_SEEDS) + int(rng.integers(2**40))
+
+    def check(self, model: TransformersModel, batches: int) -> None:
+        """Raises ValueError for a batch that the model cannot play: a training would stop there, again and again."""
+        for batch in range(batches):
+            task, agent, _ = self.about(model, batch)
+            agent.check(task.public)
 
 
 def chosen(row: Row) -> Any:
@@ -148,8 +151,7 @@ def reinforce(
     by, training = how
     if done := earlier(out, training.full):
         return done
-    for batch in range(by.steps):  # what could not be played would stop the training there, again and again
-        episodic.about(TransformersModel("training", model, tokenizer), batch)
+    episodic.check(TransformersModel("training", model, tokenizer), by.steps)
     trainer = trainer_of(model, tokenizer, episodic, how, out, callbacks)
     return run(trainer, out, training.full, training.looks, play, base)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from scipy.stats import spearmanr
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from icrl.models.hf import TransformersModel
 
 REGRET, ERROR, MASS = "regret", "regret error", "mass"
 LEAST = 0.9
@@ -15,6 +18,14 @@ LEAST = 0.9
 among labels says little."""
 Play = Callable[[Any], Mapping[str, float]]
 """Lets a model play, and measures it."""
+
+
+@contextmanager
+def at_play(trained: Any, tokenizer: Any) -> Iterator[TransformersModel]:
+    """A model in training as one that plays; then it goes on in the mode that it was in."""
+    training = trained.training
+    yield TransformersModel("training", trained.eval(), tokenizer)
+    trained.train(training)
 
 
 class Looking(TrainerCallback):  # type: ignore[misc]  # transformers counts as untyped

@@ -30,9 +30,9 @@ from icrl.envs import make
 from icrl.finetune.batches import Batch, Batches, loss
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.heldout import EVALUATION_SEEDS, held_out
+from icrl.finetune.looks import at_play
 from icrl.finetune.network import new_model, new_tokenizer
 from icrl.finetune.rows import IGNORE
-from icrl.models.hf import TransformersModel
 from icrl.prompts import Prompt
 
 RATE = 6e-4
@@ -138,9 +138,11 @@ class Playing(TrainerCallback):  # type: ignore[misc]
 
 def played(model: Any, tokenizer: PreTrainedTokenizerFast, episodes: int = 64) -> dict[str, float]:
     """How a model plays two tasks, with labels that it never saw."""
-    training = model.training
-    served = TransformersModel("training", model.eval(), tokenizer)
-    agent = LLMAgent(served, Prompt(labels=held_out("buttons")))
+    with at_play(model, tokenizer) as served:
+        return _measured(LLMAgent(served, Prompt(labels=held_out("buttons"))), episodes)
+
+
+def _measured(agent: LLMAgent, episodes: int) -> dict[str, float]:
     found = dict[str, float]()
     for name in ("bernoulli-easy", "bernoulli-hard"):
         task = make(name, horizon=50)
@@ -149,7 +151,6 @@ def played(model: Any, tokenizer: PreTrainedTokenizerFast, episodes: int = 64) -
         assert runs.mass is not None
         at_first, mass = float(runs.mass[:, 0].mean()), float(runs.mass.mean())
         found |= {f"{name}: regret": float(regret / most), f"{name}: mass": mass, f"{name}: mass at first": at_first}
-    model.train(training)
     return found
 
 

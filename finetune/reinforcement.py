@@ -11,17 +11,17 @@ from trl import GRPOConfig
 
 from icrl.agents.base import AnyAgent
 from icrl.envs import Episodes
-from icrl.envs.spec import Spec
+from icrl.envs.spec import Spec, placed
 from icrl.envs.types import Floats
 from icrl.finetune.labels import Labels, taken
-from icrl.finetune.training import OURS, check_keys, hardware, told
+from icrl.finetune.training import OURS, TRAINER, check_keys, hardware
 
 Reward = Literal["return", "regret", "agreement"]
 """Of an episode, per step: the rewards; minus the regret; the probability with which a teacher would have chosen the
 same arms."""
 Earned = Callable[[Episodes], Floats]
 """[B] what each episode earned."""
-GRPO: dict[str, Any] = {
+GRPO: dict[str, Any] = TRAINER | {
     "learning_rate": 1e-5,
     "lr_scheduler_type": "constant_with_warmup",
     "warmup_steps": 0.03,
@@ -30,11 +30,6 @@ GRPO: dict[str, Any] = {
     "scale_rewards": "none",
     "max_grad_norm": 0.1,
     "logging_steps": 1,
-    "report_to": "none",
-    "save_strategy": "no",  # looks save
-    "dataloader_pin_memory": False,
-    "ddp_find_unused_parameters": False,
-    "disable_tqdm": True,
 }
 """No reference model, no scaling by the spread of a group, little clipping, as in LOOP (Chen et al. 2025, arXiv
 2502.01600)."""
@@ -97,7 +92,7 @@ class Reinforcement(Spec):
             "max_steps": self.steps,
             "shuffle_dataset": False,
         }
-        with told("grpo"):
+        with placed("grpo", TypeError):
             return GRPOConfig(output_dir=out, seed=seed, **(GRPO | hardware() | self.grpo | rest))
 
     def earned(self, teacher: AnyAgent | None) -> Earned:

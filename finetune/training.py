@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from inspect import signature
 from typing import Annotated, Any
 
@@ -14,12 +13,20 @@ from pydantic import Field
 from transformers import BitsAndBytesConfig
 from trl import SFTConfig
 
-from icrl.envs.spec import Spec, nearest
+from icrl.envs.spec import Spec, nearest, placed
 
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """By name, so that adapters say the same for models of any size, and every server knows them."""
 LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": list(MODULES), "task_type": "CAUSAL_LM"}
-SFT: dict[str, Any] = {
+TRAINER: dict[str, Any] = {
+    "report_to": "none",
+    "save_strategy": "no",  # looks save
+    "dataloader_pin_memory": False,
+    "ddp_find_unused_parameters": False,
+    "disable_tqdm": True,
+}
+"""Of all trainers."""
+SFT: dict[str, Any] = TRAINER | {
     "learning_rate": 2e-4,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 0.03,
@@ -28,11 +35,6 @@ SFT: dict[str, Any] = {
     "gradient_accumulation_steps": 2,
     "train_sampling_strategy": "group_by_length",
     "logging_steps": 10,
-    "report_to": "none",
-    "save_strategy": "no",  # looks save
-    "dataloader_pin_memory": False,
-    "ddp_find_unused_parameters": False,
-    "disable_tqdm": True,
 }
 PACK = 4096
 """Tokens of packed rows, where no row is longer: without flash attention their cost grows with the square."""
@@ -104,7 +106,7 @@ class Training(Spec):
                     f"{', '.join(sorted(linear - {'lm_head'}))}"
                 )
             given |= {"target_modules": there}
-        with told("lora"):
+        with placed("lora", TypeError):
             return LoraConfig(**given)
 
     def arguments(self, out: str, rows: Dataset) -> SFTConfig:
@@ -115,7 +117,7 @@ class Training(Spec):
         """
         given = SFT | hardware() | self.sft
         room = max(PACK, *map(len, rows["input_ids"])) if given.get("packing") else None
-        with told("sft"):
+        with placed("sft", TypeError):
             return SFTConfig(output_dir=out, max_length=room, seed=self.seed, **given)
 
 
@@ -127,15 +129,6 @@ def check_keys(where: str, given: Mapping[str, Any], kind: type, ours: Mapping[s
         raise ValueError(f"{where}: unknown key {odd[0]!r}{near} Allowed: the fields of {kind.__name__}")
     if named := [name for name in given if name in ours]:
         raise ValueError(f"{where}.{named[0]}: it cannot be given here: {ours[named[0]]}")
-
-
-@contextmanager
-def told(where: str) -> Iterator[None]:
-    """Says which settings another library refuses."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {error}") from error
 
 
 def hardware() -> dict[str, Any]:

@@ -105,7 +105,6 @@ def _load(
     Raises:
         ValueError: It cannot be read.
     """
-    import torch
     import transformers
     from transformers.utils import is_bitsandbytes_available
 
@@ -123,20 +122,23 @@ def _load(
             use_safetensors=True,
             quantization_config=transformers.BitsAndBytesConfig(**quantization) if quantization else None,
         )
-    if device_map is None and torch.cuda.is_available() and not quantization:
-        model = model.to("cuda")
-    if (
-        not quantization
-        and dtype == "auto"
-        and model.dtype == torch.bfloat16
-        and model.device.type == "cpu"
-        and not _halves()
-    ):
-        model = model.float()
+    if not quantization:  # such weights stay where and as they were loaded
+        model = _settled(model, dtype, device_map)
     commit: Any = getattr(model.config, "_commit_hash", None)  # absent on a config read from a folder
     served = TransformersModel(name, model.eval(), tokenizer, commit or digest(folder.glob("*.safetensors")))
     served.warm_up()
     return served
+
+
+def _settled(model: Any, dtype: str, device_map: str | None) -> Any:
+    """A model on the device, and in the numbers, that it is to compute with."""
+    import torch
+
+    if device_map is None and torch.cuda.is_available():
+        model = model.to("cuda")
+    if dtype == "auto" and model.dtype == torch.bfloat16 and model.device.type == "cpu" and not _halves():
+        model = model.float()
+    return model
 
 
 @contextmanager

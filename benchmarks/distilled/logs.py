@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from distilled.plans import POSTERIOR
-from distilled.study import trained
+from distilled.study import named, trained
 from pydantic.dataclasses import dataclass
 
 import icrl
@@ -18,7 +18,6 @@ from icrl.envs.types import AnyWorld, Floats, Ints, Names, Public
 from icrl.experiments.bootstrap import interval
 from icrl.experiments.distill_eval import students
 from icrl.experiments.distill_measures import BATCH
-from icrl.experiments.distill_splits import splits
 from icrl.finetune.labels import Labels
 from icrl.finetune.rollin import Fixed, RollIn
 
@@ -42,7 +41,7 @@ class Biased(RollIn):
 def offline(decisions: int) -> dict[str, Any]:
     """What one loses by its choice after such a game: by the model, by the exact posterior, by the empirical mean."""
     given, done = trained(POSTERIOR, 0, decisions)
-    split = next(one for one in splits(given) if one.name == "new labels")
+    split = named(given, "new labels")
     player = LLMAgent(students(given, done.folder)["student"], split.prompt)
     return {f"{share:.0%} of the best arm": _lost(player, split.task, share) for share in SHARES}
 

@@ -17,7 +17,7 @@ from icrl.experiments.distill_data import DATA
 from icrl.experiments.distill_eval import evaluate, students
 from icrl.experiments.distill_measures import BATCH, MEASURES
 from icrl.experiments.distill_plan import DistillPlan
-from icrl.experiments.distill_splits import LONGER, splits
+from icrl.experiments.distill_splits import LONGER, Split, splits
 from icrl.experiments.distilling import Distilled, as_plan
 from icrl.experiments.paired import paired_difference
 from icrl.finetune import data as store
@@ -64,7 +64,7 @@ def on_policy(decisions: int) -> dict[str, Any]:
     runs = {}
     for name in (OFFLINE, DAGGER):
         given, done = trained(name, 0, decisions)
-        split = next(one for one in splits(given) if one.name == f"horizon x{LONGER}")
+        split = named(given, f"horizon x{LONGER}")
         player = LLMAgent(students(given, done.folder)["student"], split.prompt)
         runs[name] = icrl.rollout(player, split.task, episodes=PAIRS, seed=given.evaluate.seed, batch=BATCH)
         runs["teacher"] = icrl.rollout(given.teaches(), split.task, episodes=PAIRS, seed=given.evaluate.seed)
@@ -81,7 +81,7 @@ def reinforced(path: str) -> dict[str, Any]:
     given, start = DistillPlan.load(path), time.perf_counter()
     done = icrl.reinforce(given, RUNS / "reinforced", nothing)
     took = (time.perf_counter() - start) / 60
-    split = next(one for one in splits(given) if one.name == "new labels")
+    split = named(given, "new labels")
     how: dict[str, Any] = {"episodes": 1000, "seed": 1000, "batch": BATCH}
     models = students(given, done.folder, str(done.trained.folder))
     runs = {name: icrl.rollout(LLMAgent(model, split.prompt), split.task, **how) for name, model in models.items()}
@@ -97,6 +97,11 @@ def reinforced(path: str) -> dict[str, Any]:
 
 def _rewards(runs: icrl.Episodes) -> Any:
     return np.nansum(runs.rewards, axis=1)
+
+
+def named(given: DistillPlan, name: str) -> Split:
+    """One of a plan's splits."""
+    return next(split for split in splits(given) if split.name == name)
 
 
 def trained(name: str, seed: int, decisions: int) -> tuple[DistillPlan, Distilled]:
