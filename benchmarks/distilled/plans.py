@@ -66,10 +66,12 @@ CASES: dict[str, dict[str, Any]] = {
         "teacher": "LinUCB",
         "data": {
             "tasks": LINEAR | {"noise": {"kind": "gaussian", "sd": 0.5}},
-            "prompt": PROMPT | {"history": {"kind": "window", "last": 1}, "hints": {"type": "LinUCB"}},
-            "decisions": 15_000,
+            "prompt": PROMPT
+            | {"instructions": "bare", "history": {"kind": "window", "last": 1}, "hints": {"type": "LinUCB"}},
+            "decisions": 50_000,
             "validation": 1_000,
         },
+        "train": {"learning_rate": 4e-4, "per_device_train_batch_size": 16},  # a decision for each row, not 70
         "evaluate": {"task": {"preset": "linear", "horizon": 100}},
     },
     POSTERIOR: {
@@ -98,7 +100,7 @@ CASES: dict[str, dict[str, Any]] = {
 def plan(name: str, seed: int, decisions: int = DECISIONS) -> dict[str, Any]:
     """The fields of a plan; a seed is that of data and training."""
     case, full = CASES[name], name == FULL
-    sft = {"learning_rate": 2e-4 if full else 5e-4, "disable_tqdm": True}
+    sft = {"learning_rate": 2e-4 if full else 5e-4, "disable_tqdm": True} | case.get("train", {})
     train: dict[str, Any] = {"full": True} if full else {"lora": {"r": 32, "lora_alpha": 64}}
     nested = {part: FIRST[part] | case.get(part, {}) for part in ("data", "evaluate")}
     found = FIRST | case | nested | {"train": train | {"sft": sft, "looks": 4, "seed": seed}}
