@@ -31,10 +31,15 @@ class Contexts(MeansBandit):
     """At each step one of `n_contexts` contexts is seen, each as likely; every context has means of its own.
 
     The context vector is one-hot, so that a linear algorithm with parameters per arm is one player per context.
+
+    Attributes:
+        n_contexts: How many there are.
+        text: Whether views name the context too: case 1, case 2, ...
     """
 
     kind: Literal["contexts"] = "contexts"
     n_contexts: Annotated[int, Field(ge=2)] = 3
+    text: bool = False
 
     @property
     def public(self) -> Public:
@@ -54,9 +59,11 @@ class Contexts(MeansBandit):
         return self._seen(TableState(**vars(begun), table=table, context=np.zeros_like(episodes), stream=stream))
 
     def view(self, state: BanditState) -> View:
-        """What may be seen: the context, as a one-hot vector and as a state."""
+        """What may be seen: the context, as a one-hot vector, as a state, and by name."""
         assert isinstance(state, TableState)
-        return replace(super().view(state), context=np.eye(self.n_contexts)[state.context], state=state.context)
+        named = tuple(f"case {c + 1}" for c in state.context.tolist()) if self.text else None
+        hot = np.eye(self.n_contexts)[state.context]
+        return replace(super().view(state), context=hot, state=state.context, obs=named)
 
     def step(self, state: BanditState, arm: Ints) -> tuple[BanditState, Outcome, Truth]:
         """One pull per row; then the next context comes."""

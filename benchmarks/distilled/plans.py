@@ -37,7 +37,7 @@ FIRST: dict[str, Any] = {
 }
 """What the others differ from."""
 LONG = {"n_arms": {"choice": [3, 4, 5, 6]}, "horizon": {"log": [30, 300]}, "noise": {"kind": "gaussian", "sd": 1.0}}
-TABLE = {"kind": "contexts", "n_arms": {"choice": [2, 3, 4, 5]}, "n_contexts": {"choice": [2, 3, 4]}}
+TABLE = {"kind": "contexts", "n_arms": {"choice": [2, 3, 4, 5]}, "n_contexts": {"choice": [2, 3, 4]}, "text": True}
 LINEAR = {"kind": "linear", "n_arms": {"choice": [3, 4, 5, 6]}, "dim": {"choice": [3, 4, 5]}, "horizon": STEPS}
 FIFTY = {"n_arms": {"choice": [2, 3, 4, 5]}, "horizon": 50, "means": {"kind": "uniform"}}
 CASES: dict[str, dict[str, Any]] = {
@@ -58,9 +58,9 @@ CASES: dict[str, dict[str, Any]] = {
         "teacher": {"type": "LinUCB", "alpha": 0.5},
         "data": {
             "tasks": TABLE | {"horizon": {"log": [20, 120]}, "means": {"kind": "uniform"}},
-            "decisions": 100_000,
+            "decisions": 400_000,
         },
-        "evaluate": {"task": {"preset": "contexts", "horizon": 100}},
+        "evaluate": {"task": {"preset": "contexts", "horizon": 100, "text": True}},
     },
     HINTS: {
         "teacher": "LinUCB",

@@ -68,6 +68,13 @@ def test_contexts_of_a_table_are_bandits_of_their_own():
     assert np.bincount(np.array(positions)[np.array(positions) >= 0]).min() > 200
 
 
+def test_contexts_of_a_table_have_names_if_wanted():
+    plain, named = (Contexts(n_arms=2, horizon=9, means=UniformMeans(), text=text) for text in (False, True))
+    runs, bare = (rollout(Uniform(), world, episodes=20, seed=5) for world in (named, plain))
+    assert bare.obs is None and (runs.context == bare.context).all() and (runs.rewards == bare.rewards).all()
+    assert (runs.obs == np.array(["case 1", "case 2", "case 3"])[runs.context.argmax(axis=2)]).all()
+
+
 def test_runs_keep_what_was_seen_so_that_others_can_be_folded_over_them():
     world = Linear(n_arms=3, horizon=15, dim=2)
     runs = rollout(LinUCB(), world, episodes=256)
