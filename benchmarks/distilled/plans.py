@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from icrl.finetune.heldout import held_out
+
 ARMS = {"choice": [2, 3, 4, 5, 6, 8]}
 STEPS = {"log": [40, 120]}
 GAPS = {"kind": "gap", "best": {"uniform": [0.4, 1.0]}, "gap": {"uniform": [0.1, 0.4]}}
@@ -21,6 +23,19 @@ PROMPT = {
     "scenario": {"choice": ["buttons", "slots", "clothes"]},
     "instructions": {"choice": ["bare", "advice"]},
 }
+TERSE = {
+    "setting": "Arms.",
+    "unit": "arm",
+    "units": "arms",
+    "tries": "pulls",
+    "act": "pull",
+    "acted": "pulled",
+    "system": "{labels}",
+    "first": "Which?",
+    "query": "Which?",
+    "labels": list(held_out("buttons")),
+}
+"""A story in 100 tokens instead of 250, where each decision is a row of its own."""
 UCB = {"type": "UCB", "alpha": 0.5}
 FULL, GAUSSIAN, CONTEXTS, HINTS = "UCB, all weights", "UCB, Gaussian", "LinUCB, contexts", "LinUCB, hints"
 POSTERIOR, ODD, REDRAWN = "best arms (DPT)", "good arms at odd places", "good arms at redrawn places"
@@ -40,10 +55,12 @@ LONG = {"n_arms": {"choice": [3, 4, 5, 6]}, "horizon": {"log": [30, 300]}, "nois
 TABLE = {"kind": "contexts", "n_arms": {"choice": [2, 3, 4, 5]}, "n_contexts": {"choice": [2, 3, 4]}, "text": True}
 LINEAR = {"kind": "linear", "n_arms": {"choice": [3, 4, 5, 6]}, "dim": {"choice": [3, 4, 5]}, "horizon": STEPS}
 FIFTY = {"n_arms": {"choice": [2, 3, 4, 5]}, "horizon": 50, "means": {"kind": "uniform"}}
+RELEARN: dict[str, Any] = {"lora": {"r": 128, "lora_alpha": 128}, "sft": {"learning_rate": 2e-3, "adam_beta2": 0.98}}
+"""Steps so large that much of what pocket knew is lost at first: for what it could not do at all."""
 CASES: dict[str, dict[str, Any]] = {
     "UCB": {},
     "Thompson": {"teacher": "ThompsonSampling"},
-    FULL: {},
+    FULL: {"train": {"full": True, "sft": {"learning_rate": 2e-4}}},
     "control: Greedy": {"teacher": "Greedy"},
     "control: Uniform": {"teacher": "Uniform"},
     "control: UCB with its arms permuted": {
@@ -66,12 +83,15 @@ CASES: dict[str, dict[str, Any]] = {
         "teacher": "LinUCB",
         "data": {
             "tasks": LINEAR | {"noise": {"kind": "gaussian", "sd": 0.5}},
-            "prompt": PROMPT
-            | {"instructions": "bare", "history": {"kind": "window", "last": 1}, "hints": {"type": "LinUCB"}},
-            "decisions": 50_000,
+            "prompt": {
+                "scenario": TERSE,
+                "history": {"kind": "window", "last": 1},
+                "hints": {"type": "LinUCB"},
+            },
+            "decisions": 60_000,
             "validation": 1_000,
         },
-        "train": {"learning_rate": 4e-4, "per_device_train_batch_size": 16},  # a decision for each row, not 70
+        "train": RELEARN | {"sft": RELEARN["sft"] | {"per_device_train_batch_size": 16}},
         "evaluate": {"task": {"preset": "linear", "horizon": 100}},
     },
     POSTERIOR: {
@@ -99,9 +119,10 @@ CASES: dict[str, dict[str, Any]] = {
 
 def plan(name: str, seed: int, decisions: int = DECISIONS) -> dict[str, Any]:
     """The fields of a plan; a seed is that of data and training."""
-    case, full = CASES[name], name == FULL
-    sft = {"learning_rate": 2e-4 if full else 5e-4, "disable_tqdm": True} | case.get("train", {})
-    train: dict[str, Any] = {"full": True} if full else {"lora": {"r": 32, "lora_alpha": 64}}
+    case = CASES[name]
+    own: dict[str, Any] = case.get("train", {})
+    lora = {} if own.get("full") else {"lora": {"r": 32, "lora_alpha": 64}}
+    sft = {"learning_rate": 5e-4, "disable_tqdm": True} | own.get("sft", {})
     nested = {part: FIRST[part] | case.get(part, {}) for part in ("data", "evaluate")}
-    found = FIRST | case | nested | {"train": train | {"sft": sft, "looks": 4, "seed": seed}}
+    found = FIRST | case | nested | {"train": lora | own | {"sft": sft, "looks": 4, "seed": seed}}
     return found | {"data": {"decisions": decisions} | found["data"] | {"seed": seed}}
