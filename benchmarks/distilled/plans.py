@@ -55,8 +55,6 @@ LONG = {"n_arms": {"choice": [3, 4, 5, 6]}, "horizon": {"log": [30, 300]}, "nois
 TABLE = {"kind": "contexts", "n_arms": {"choice": [2, 3, 4, 5]}, "n_contexts": {"choice": [2, 3, 4]}, "text": True}
 LINEAR = {"kind": "linear", "n_arms": {"choice": [3, 4, 5, 6]}, "dim": {"choice": [3, 4, 5]}, "horizon": STEPS}
 FIFTY = {"n_arms": {"choice": [2, 3, 4, 5]}, "horizon": 50, "means": {"kind": "uniform"}}
-RELEARN: dict[str, Any] = {"lora": {"r": 128, "lora_alpha": 128}, "sft": {"learning_rate": 2e-3, "adam_beta2": 0.98}}
-"""Steps so large that much of what pocket knew is lost at first: for what it could not do at all."""
 CASES: dict[str, dict[str, Any]] = {
     "UCB": {},
     "Thompson": {"teacher": "ThompsonSampling"},
@@ -83,15 +81,14 @@ CASES: dict[str, dict[str, Any]] = {
         "teacher": "LinUCB",
         "data": {
             "tasks": LINEAR | {"noise": {"kind": "gaussian", "sd": 0.5}},
-            "prompt": {
-                "scenario": TERSE,
-                "history": {"kind": "window", "last": 1},
-                "hints": {"type": "LinUCB"},
-            },
+            "prompt": {"scenario": TERSE, "history": {"kind": "window", "last": 1}, "hints": {"type": "LinUCB"}},
             "decisions": 60_000,
             "validation": 1_000,
         },
-        "train": RELEARN | {"sft": RELEARN["sft"] | {"per_device_train_batch_size": 16}},
+        "train": {  # pocket cannot read such numbers: steps so large that much of what it knew is lost at first
+            "lora": {"r": 128, "lora_alpha": 128},
+            "sft": {"learning_rate": 2e-3, "adam_beta2": 0.98, "per_device_train_batch_size": 16},
+        },
         "evaluate": {"task": {"preset": "linear", "horizon": 100}},
     },
     POSTERIOR: {
