@@ -62,7 +62,8 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
     audit, prompts = _audited(corpus, AUDITED[rows.by_model], begin)
     if not begun:
         keep(folder / PLAN, rows.about)
-    parts = {store.TRAIN: Amount(rows.decisions), store.VALIDATION: Amount(plan.data.validation, APART)}
+    once = plan.label == "policy"
+    parts = {store.TRAIN: Amount(rows.decisions, 0, once), store.VALIDATION: Amount(plan.data.validation, APART, once)}
     for name, amount in parts.items():
         if not (folder / name).is_dir():
             store.write(corpus, amount, rows.window, folder / name, partial(begin, f"rows: {name}"))

@@ -23,6 +23,8 @@ from icrl.models.adapters import CONFIG
 EVALUATION = "evaluation.json"
 WORSE = {"regret": 1, "suffix failure": 1, "coverage": -1}
 """Measures of which more, or less, is worse than the teacher."""
+OTHER = ("K MinFrac", "GreedyFrac")
+"""Measures of which neither is worse, but an imitator would have the teacher's: a greedy one may lose as little."""
 Found = dict[str, dict[str, Side]]
 """By split, then by player."""
 
@@ -59,13 +61,17 @@ def _spread(name: str, interval: tuple[float, float, float]) -> dict[str, float]
 
 
 def verdict(found: Found) -> list[str]:
-    """Where the student is worse than its teacher, one sentence each; the interval of the difference excludes 0."""
+    """Where the student is worse than its teacher, or explores otherwise, one sentence each.
+
+    A sentence is said where the interval of the paired difference excludes 0.
+    """
     told = []
     for split, sides in found.items():
-        for name, sign in WORSE.items():
-            value, low, high = sides["student"].beside[name]
-            if sign * low > 0 and sign * high > 0:
-                told.append(f"{split}: {name} is worse than the teacher's by {abs(value):.3g} [{low:.3g}, {high:.3g}]")
+        for name, (value, low, high) in sides["student"].beside.items():
+            if not (low > 0 or high < 0) or (name not in OTHER and value * WORSE[name] < 0):
+                continue
+            what = f"is {'more' if value > 0 else 'less'} than" if name in OTHER else "is worse than"
+            told.append(f"{split}: {name} {what} the teacher's by {abs(value):.3g} [{low:.3g}, {high:.3g}]")
     return told
 
 

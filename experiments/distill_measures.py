@@ -27,6 +27,8 @@ BATCH = 64
 """Episodes that a model reads at once: what it keeps of long ones is large."""
 ALIKE = ("agreement", "total variation", "entropy", "teacher's entropy")
 WHOSE = ("the teacher's", "its own")
+CLOSE = 1e-9
+"""Probabilities of a teacher that differ by less are a tie."""
 AGREEMENT = tuple(f"{what} on {whose} histories" for whose in WHOSE for what in ALIKE)
 MEASURES: dict[str, Callable[[Episodes], Floats]] = {
     "regret": measures.final_regret,
@@ -93,8 +95,8 @@ def agreement(runs: Episodes, theirs: Episodes, player: LLMAgent, teacher: AnyAg
     """How like the teacher a player chooses; ties of the teacher all count.
 
     Returns:
-        On the teacher's histories and on the player's own: share of steps whose most probable arm is one that the
-        teacher may choose, the mean total variation between the policies, and the mean entropy of each, in nats.
+        On the teacher's histories and on the player's own: share of steps whose most probable arm is one of those most
+        probable to the teacher, the mean total variation between the policies, and the mean entropy of each, in nats.
     """
     names = player.names(theirs.public, theirs.episode, theirs.seed)
     shown = replace(theirs, names=names)
@@ -119,7 +121,8 @@ def _read(player: LLMAgent, shown: Episodes) -> Floats:
 
 
 def _alike(ours: Floats, theirs: Floats, whose: str) -> dict[str, float]:
-    first = np.take_along_axis(theirs, ours.argmax(axis=2)[..., None], axis=2)[..., 0] > 0
+    ties = theirs >= theirs.max(axis=2, keepdims=True) - CLOSE
+    first = np.take_along_axis(ties, ours.argmax(axis=2)[..., None], axis=2)[..., 0]
     played = theirs.sum(axis=2) > 0
     apart = np.abs(ours - theirs).sum(axis=2) / 2
     cells = first, apart, entr(ours).sum(axis=2), entr(theirs).sum(axis=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from numpy.random import Generator
@@ -73,7 +74,8 @@ class Data(Spec):
             tell which is the best; the audit looks for that.
         decisions: How many are to be learnt.
         validation: How many more the loss is measured on.
-        per_episode: Of prompts that rewrite their past: how many decisions of an episode are learnt.
+        per_episode: Of prompts that rewrite their past: how many decisions of an episode are learnt at most; so many
+            are drawn, some of them more than once.
         tokens: About how many a batch has, which is of one task, one prompt and one player.
         seed: Of all that is drawn.
     """
@@ -95,7 +97,7 @@ class Data(Spec):
             given = [given]
         if not isinstance(given, list | tuple):
             return given
-        return [fields if isinstance(fields, dict) and "task" in fields else {"task": fields} for fields in given]
+        return [fields if isinstance(fields, dict) and _is_family(fields) else {"task": fields} for fields in given]
 
     @field_validator("prompt", mode="after")
     @classmethod
@@ -104,14 +106,19 @@ class Data(Spec):
         return given
 
 
+def _is_family(fields: Fields) -> bool:
+    """Whether they are not a task's own, of which some have another task in them."""
+    return "task" in fields and set(fields) <= set(Family.model_fields)
+
+
 class Judge(Spec):
     """How a model's play is judged.
 
     Attributes:
         task: As in an experiment file.
         scale: By which its rewards are multiplied, as those of its family.
-        prompt: Fields of a prompt; by default those of the data that are no draws. Without labels, words of its
-            scenario that training never shows.
+        prompt: Fields of a prompt; by default those of the data, and of draws the first choice. Without labels, words
+            of its scenario that training never shows.
         episodes: Of each player in the evaluation.
         looks: Of the model at each look during training, on luck of their own.
         seed: Of the evaluation; looks have the next one.
@@ -158,8 +165,9 @@ def told(fields: Fields, rng: Generator, task: AnyWorld) -> Prompt:
     return found
 
 
-def judged(fields: Fields, task: AnyWorld) -> Prompt:
-    """A prompt for evaluations, with the labels of its scenario that are held out, unless it names some."""
+def judged(fields: Fields, task: AnyWorld, shown: Collection[str] = ()) -> Prompt:
+    """A prompt for evaluations, with labels of its scenario that are held out and not shown, unless it names some."""
     scenario = fields.get("scenario", "buttons")
-    own = fields if "labels" in fields or not isinstance(scenario, str) else {"labels": held_out(scenario)} | fields
-    return checked(Prompt, prompting.prompt(own, "prompt", Lessons(task)), "prompt")
+    if "labels" not in fields and isinstance(scenario, str):
+        fields = {"labels": tuple(word for word in held_out(scenario) if word not in shown)} | fields
+    return checked(Prompt, prompting.prompt(fields, "prompt", Lessons(task)), "prompt")

@@ -67,6 +67,8 @@ class DistillPlan(Spec):
             raise ValueError(f"teacher: label {self.label!r} or the context needs one; give an agent (type: UCB)")
         if self.teacher is not None:
             players.check(self.teacher, "teacher", as_served)
+        if self.rounds.count and self.rounds.kind == "dagger" and self.label == "taken":
+            raise ValueError("rounds.kind: in dagger a teacher labels what the model met; give label: teacher, or best")
         for i, context in enumerate(self.data.context):
             if context.agent not in (TEACHER, STUDENT):
                 players.check(context.agent, f"data.context.{i}.agent", as_served)
@@ -113,7 +115,7 @@ class DistillPlan(Spec):
     @property
     def judged_by(self) -> Fields:
         """The fields of the prompt by which the model is judged."""
-        own = {key: value for key, value in self.data.prompt.items() if key != "labels" and not draws.has_draws(value)}
+        own = {key: draws.first(value) for key, value in self.data.prompt.items() if key != "labels"}
         return self.evaluate.prompt or own
 
     def teaches(self) -> AnyAgent | None:

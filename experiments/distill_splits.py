@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from icrl.envs.types import AnyWorld
 from icrl.experiments.config import build_task
 from icrl.experiments.distill_parts import judged, scaled
 from icrl.experiments.distill_plan import DistillPlan
+from icrl.finetune import draws
 from icrl.finetune.heldout import STORIES, trained
 from icrl.prompts import Prompt, scenarios
 
@@ -35,25 +37,40 @@ class Split:
 
 def splits(plan: DistillPlan) -> list[Split]:
     """Those that the plan's task allows: a task of the user's own, or of other means, has fewer."""
-    return [replace(split, task=scaled(split.task, plan.evaluate.scale)) for split in _splits(plan)]
+    beyond = (replace(split, task=scaled(split.task, plan.evaluate.scale)) for split in _splits(plan))
+    return [in_distribution(plan), *beyond]
+
+
+def in_distribution(plan: DistillPlan) -> Split:
+    """What the plan trains for; states of the model in training are compared by it, on other luck."""
+    task, words = build_task(plan.evaluate.task), draws.first(plan.data.prompt.get("labels", trained()))
+    prompt = judged(plan.judged_by | {"labels": words}, task)
+    return Split("in distribution", scaled(task, plan.evaluate.scale), prompt)
 
 
 def _splits(plan: DistillPlan) -> Iterator[Split]:
     task, fields = build_task(plan.evaluate.task), plan.judged_by
-    words = plan.data.prompt.get("labels", trained())
-    yield Split("in distribution", task, judged(fields | {"labels": words}, task))
-    yield Split("new labels", task, judged(fields, task))
+    told = partial(judged, shown=_words(plan.data.prompt.get("labels")))
+    yield Split("new labels", task, told(fields, task))
     if new := [name for name in scenarios() if name not in (*STORIES, *_stories(plan))]:
-        yield Split("new scenario", task, judged(fields | {"scenario": new[0]}, task))
+        yield Split("new scenario", task, told(fields | {"scenario": new[0]}, task))
     if not isinstance(task, BaseModel):
         return
     if isinstance(task, Bandit) and not isinstance(task.means, Fixed):
-        yield Split("larger K", _changed(task, n_arms=_most_arms(plan) + 2), judged(fields, task))
+        yield Split("larger K", _changed(task, n_arms=_most_arms(plan) + 2), told(fields, task))
         if isinstance(task.means, Gap):
             smaller = task.means.model_copy(update={"gap": task.means.gap / 2})
-            yield Split("smaller gap", _changed(task, means=smaller), judged(fields, task))
+            yield Split("smaller gap", _changed(task, means=smaller), told(fields, task))
     if task.public.horizon is not None and "horizon" in type(task).model_fields:
-        yield Split(f"horizon x{LONGER}", _changed(task, horizon=LONGER * task.public.horizon), judged(fields, task))
+        yield Split(f"horizon x{LONGER}", _changed(task, horizon=LONGER * task.public.horizon), told(fields, task))
+
+
+def _words(labels: Any) -> set[str]:
+    """All labels that a plan's rows may show, of those that it names."""
+    if isinstance(labels, str):
+        return {labels}
+    parts = labels.values() if isinstance(labels, dict) else labels or ()
+    return set[str]().union(*map(_words, parts))
 
 
 def _stories(plan: DistillPlan) -> list[str]:

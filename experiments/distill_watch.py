@@ -12,13 +12,13 @@ from accelerate import PartialState
 from transformers import TrainerCallback
 
 from icrl.agents import LLMAgent, Uniform, rollout
-from icrl.experiments.config import build_task
-from icrl.experiments.distill_parts import judged, scaled
+from icrl.envs.regret import final_regret
+from icrl.envs.spec import placed
+from icrl.experiments.distill_measures import MEASURES
 from icrl.experiments.distill_plan import DistillPlan
+from icrl.experiments.distill_splits import in_distribution
 from icrl.experiments.progress import Begin
-from icrl.finetune.heldout import trained
-from icrl.finetune.looks import ERROR, MASS, REGRET, at_play
-from icrl.models.hf import TransformersModel
+from icrl.finetune.looks import Play, Played, at_play
 
 PATIENCE = timedelta(days=1)
 """For which processes wait while one of them writes rows, and the model plays."""
@@ -64,27 +64,27 @@ def silently(title: str, steps: int) -> Callable[[str, int, int], None]:
     return lambda name, done, tokens: None
 
 
-def playing(plan: DistillPlan, model: TransformersModel) -> Callable[[Any], dict[str, float]]:
+def playing(plan: DistillPlan) -> Play:
     """How a model in training is looked at: its regret as a share of uniform play's, on luck of the looks.
 
     Raises:
-        ValueError: The task does not tell its regret.
+        ValueError: The task cannot be judged by, or the teacher cannot play it.
     """
-    judge = plan.evaluate
-    task = scaled(build_task(judge.task), judge.scale)
-    luck: dict[str, Any] = {"episodes": judge.looks, "seed": judge.seed + 1}
-    blindly = np.nansum(rollout(Uniform(), task, **luck).gap) / judge.looks
-    if not blindly > 0:
-        raise ValueError(f"evaluate.task: states of the model are compared by their regret, and {task!r} tells none")
-    words = plan.data.prompt.get("labels", trained())  # not those that the evaluation is to be the first to show
-    prompt = judged({"labels": words} | plan.judged_by, task)
+    split = in_distribution(plan)  # not with the labels that the evaluation is to be the first to show
+    luck: dict[str, Any] = {"episodes": plan.evaluate.looks, "seed": plan.evaluate.seed + 1}
+    blind = rollout(Uniform(), split.task, **luck)
+    if not (blindly := final_regret(blind).mean()) > 0:
+        raise ValueError("evaluate.task: states of the model are compared by their regret, and the task tells none")
+    with placed("evaluate.task"):  # all that the evaluation will need, before anything is trained
+        for measure in MEASURES.values():
+            measure(blind)
+        if (teacher := plan.teaches()) is not None:
+            teacher.check(split.task.public)
 
-    def play(trained: Any) -> dict[str, float]:
-        with at_play(trained, model.tokenizer) as player:
-            runs = rollout(LLMAgent(player, prompt), task, **luck)
-        assert runs.mass is not None
-        shares = np.nansum(runs.gap, axis=1) / blindly
-        error = shares.std() / len(shares) ** 0.5
-        return {REGRET: float(shares.mean()), ERROR: float(error), MASS: float(np.nanmean(runs.mass))}
+    def play(trained: Any, tokenizer: Any) -> Played:
+        with at_play(trained, tokenizer) as player:
+            runs = rollout(LLMAgent(player, split.prompt), split.task, **luck)
+        mass = 1.0 if runs.mass is None else float(np.nanmean(runs.mass))  # unknown where the model wrote freely
+        return Played((final_regret(runs) / blindly).tolist(), mass)
 
     return play

@@ -87,7 +87,7 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
 
 
 def _distilled(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[TrainerCallback]) -> Distilled:
-    begin = begin if is_main() else silently
+    begin, play = begin if is_main() else silently, playing(plan)
     for r in range(plan.rounds.count + 1):
         with processes().main_process_first():  # one writes rows, the others find them
             write(plan, out, begin, r)
@@ -95,8 +95,7 @@ def _distilled(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[T
             if not is_of(folder / PLAN, plan.about_training):
                 keep(folder / PLAN, plan.about_training)
         model, soft = base_model(plan), plan.label == "policy"
-        watching, play = (Telling(begin), *callbacks), playing(plan, model)
-        rows = _gathered(out, r)
+        watching, rows = (Telling(begin), *callbacks), _gathered(out, r)
         done = train(model.model, model.tokenizer, rows, plan.train, folder, play, soft, plan.served.model, watching)
     return Distilled(plan, out, done)
 

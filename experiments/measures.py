@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from icrl.envs.episodes import Episodes
+from icrl.envs.regret import final_regret as final_regret
+from icrl.envs.regret import forfeited, played, spread
+from icrl.envs.regret import pseudo_regret as pseudo_regret
+from icrl.envs.regret import simple_regret as simple_regret
 from icrl.envs.types import Bools, Floats, Ints
 
 
@@ -21,35 +25,10 @@ class MissingColumn(ValueError):
     """A measure was asked for a column that the run does not have."""
 
 
-def pseudo_regret(runs: Episodes) -> Floats:
-    """float[B, T], in units of reward: cumulative best mean minus chosen mean.
-
-    A forfeited step costs the instance's largest gap; without `means` that is unknown, and NaN from there on.
-    """
-    worst = np.full(len(runs), np.nan) if runs.means is None else _spread(runs.means)
-    gap = np.where(_forfeited(runs), worst[:, None], runs.gap)
-    return np.cumsum(np.where(_played(runs), gap, 0.0), axis=1)
-
-
-def simple_regret(runs: Episodes) -> Floats:
-    """float[B], in units of reward: gap of the last choice, which best-arm identification is about.
-
-    A forfeited recommendation costs the instance's largest gap, NaN without `means`.
-    """
-    last = np.arange(len(runs)), runs.lengths - 1
-    worst = np.full(len(runs), np.nan) if runs.means is None else _spread(runs.means)
-    return np.where(_forfeited(runs)[last], worst, runs.gap[last])
-
-
 def error(runs: Episodes) -> Floats:
     """float[B]: 1 where the last choice names no best arm, NaN where that is unknown: its mean is how often it errs."""
     regret = simple_regret(runs)
     return np.where(np.isnan(regret), np.nan, regret > 0)
-
-
-def final_regret(runs: Episodes) -> Floats:
-    """float[B], what a task is about in the end: pseudo-regret, or simple regret where only the last choice counts."""
-    return simple_regret(runs) if runs.public.kind == "best-arm" else pseudo_regret(runs)[:, -1]
 
 
 def weak_regret(runs: Episodes) -> Floats:
@@ -61,9 +40,9 @@ def weak_regret(runs: Episodes) -> Floats:
         raise MissingColumn("arms: weak regret is of duels, this task chooses one arm per step")
     means = _need(runs, "means")
     gaps = means.max(axis=1, keepdims=True) - means
-    lost = _forfeited(runs)
+    lost = forfeited(runs)
     own = np.take_along_axis(gaps[:, None], np.where(lost[..., None], 0, runs.arms.clip(0)), axis=2).min(axis=2)
-    return np.cumsum(np.where(_played(runs), np.where(lost, gaps.max(axis=1)[:, None], own), 0.0), axis=1)
+    return np.cumsum(np.where(played(runs), np.where(lost, gaps.max(axis=1)[:, None], own), 0.0), axis=1)
 
 
 def model_calls(runs: Episodes) -> Ints:
@@ -79,7 +58,7 @@ def realised_regret(runs: Episodes) -> Floats:
     """
     _arms(runs)
     best = np.nanmax(_need(runs, "means"), axis=1)[:, None]
-    return np.cumsum(np.where(_played(runs), best - _received(runs), 0.0), axis=1)
+    return np.cumsum(np.where(played(runs), best - _received(runs), 0.0), axis=1)
 
 
 def average_reward(runs: Episodes) -> Floats:
@@ -97,7 +76,7 @@ def median_reward(runs: Episodes) -> float:
     """
     _arms(runs)
     means = _need(runs, "means")
-    low, span = np.nanmin(means, axis=1), _spread(means)
+    low, span = np.nanmin(means, axis=1), spread(means)
     return float(np.median((average_reward(runs) - low) / np.where(span > 0, span, np.nan)))
 
 
@@ -267,25 +246,10 @@ def _per(total: NDArray[Any], steps: Ints) -> Floats:
     return mean
 
 
-def _spread(means: Floats) -> Floats:
-    """[B] largest gap of each episode, over the arms that it has."""
-    spread: Floats = np.nanmax(means, axis=1) - np.nanmin(means, axis=1)
-    return spread
-
-
-def _played(runs: Episodes) -> Bools:
-    return np.arange(runs.horizon) < runs.lengths[:, None]
-
-
-def _forfeited(runs: Episodes) -> Bools:
-    lost = runs.arms < 0
-    return _played(runs) & (lost if lost.ndim == 2 else lost.any(axis=2))
-
-
 def _best_pulls(runs: Episodes) -> Bools:
     """bool[B, T]; the gap is 0 at every best arm, also where it moves or depends on a context."""
     _arms(runs)
-    if np.isnan(runs.gap[_played(runs) & ~_forfeited(runs)]).any():
+    if np.isnan(runs.gap[played(runs) & ~forfeited(runs)]).any():
         raise MissingColumn("gap: this measure needs to know the best arm, the task does not tell")
     best: Bools = runs.gap == 0
     return best
@@ -294,4 +258,4 @@ def _best_pulls(runs: Episodes) -> Bools:
 def _received(runs: Episodes) -> Floats:
     """float[B, T] rewards; the worst arm's mean (0 without means) where the step was forfeited, 0 past the end."""
     worst = np.zeros(len(runs)) if runs.means is None else np.nanmin(runs.means, axis=1)
-    return np.where(_played(runs), np.where(_forfeited(runs), worst[:, None], runs.rewards), 0.0)
+    return np.where(played(runs), np.where(forfeited(runs), worst[:, None], runs.rewards), 0.0)

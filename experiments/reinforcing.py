@@ -64,7 +64,7 @@ def _reinforced(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[
     model = base_model(plan)
     teacher = plan.teaches() if by.reward == "agreement" else None
     plays = Episodic(games(plan, model), by.earned(teacher), by.plays, plan.data.seed)
-    watching, play = (Telling(begin if main else silently), *callbacks), playing(plan, model)
+    watching, play = (Telling(begin if main else silently), *callbacks), playing(plan)
     how, base, start = (by, plan.train), plan.served.model, begun(plan, out, model)
     return Distilled(plan, out, train(start, model.tokenizer, plays, how, folder, play, base, watching))
 

@@ -43,7 +43,7 @@ class Known:
 def listed(folder: Path) -> Iterator[Known]:
     """All adapters in a folder and below, without those of checkpoints."""
     for config in sorted(folder.rglob(CONFIG)):
-        if config.parent.name.startswith("checkpoint-"):
+        if any(part.startswith("checkpoint-") for part in config.relative_to(folder).parts):
             continue
         try:
             found = read(str(config.parent))

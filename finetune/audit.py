@@ -59,16 +59,17 @@ def _tells(found: dict[str, float]) -> bool:
 
 
 def _leaks(audit: Audit) -> dict[str, dict[str, float]]:
-    """What place and label tell, in games of the number of arms that came most; nothing if there were no games."""
+    """What place and label tell, on average over games of all numbers of arms; nothing if there were no games."""
     if not audit.places:
         return {}
-    k = max(audit.places, key=lambda arms: len(audit.names[arms]))
-    found = leak(np.array(audit.names[k]), np.concatenate(audit.places[k]))
-    return {what: {"arms": k, **found[f"{what} and best"]} for what in ("place", "label")}
+    games = {k: len(names) for k, names in audit.names.items()}
+    found = [leak(np.array(audit.names[k]), np.concatenate(audit.places[k])) for k in games]
+    share = np.array(list(games.values())) / sum(games.values())
+    return {what: beside(share @ np.array([one[f"{what} and best"] for one in found])) for what in ("place", "label")}
 
 
-def leak(names: Any, best: Ints) -> dict[str, dict[str, float]]:
-    """Mutual information in nats, what chance alone would give, and a permutation test's p-value.
+def leak(names: Any, best: Ints) -> dict[str, Floats]:
+    """Mutual information in nats, followed by draws of what chance alone would give: see `beside`.
 
     Args:
         names: [B, K] labels.
@@ -84,15 +85,15 @@ def leak(names: Any, best: Ints) -> dict[str, dict[str, float]]:
     wins = [np.eye(arms, dtype=int)[k] for k in (best, *rng.integers(arms, size=(SHUFFLES, len(best))))]
     mixed = [labels, *(rng.permuted(labels, axis=1) for _ in range(SHUFFLES))]
     return {
-        "place and best": _beside([information(places, won) for won in wins]),
-        "label and best": _beside([information(labels, won) for won in wins]),
-        "label and place": _beside([information(label, places) for label in mixed]),
+        "place and best": np.array([information(places, won) for won in wins]),
+        "label and best": np.array([information(labels, won) for won in wins]),
+        "label and place": np.array([information(label, places) for label in mixed]),
     }
 
 
-def _beside(nats: list[float]) -> dict[str, float]:
-    """The first one beside the others, which are chance's."""
-    own, chance = nats[0], np.array(nats[1:])
+def beside(nats: Floats) -> dict[str, float]:
+    """The first one beside the others, which are chance's: their mean, and a permutation test's p-value."""
+    own, chance = float(nats[0]), nats[1:]
     return {"nats": own, "by chance": float(chance.mean()), "p": float((1 + (chance >= own).sum()) / len(nats))}
 
 

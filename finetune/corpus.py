@@ -15,6 +15,7 @@ from numpy.random import Generator
 
 from icrl.agents import Stating, rollout
 from icrl.envs import Episodes
+from icrl.envs.regret import final_regret
 from icrl.envs.types import AnyWorld
 from icrl.finetune.answers import labels, shares, thoughts
 from icrl.finetune.diary import Answers, Row, diary, grows
@@ -88,10 +89,10 @@ def _kept(played: Episodes, share: float) -> Episodes:
     """The episodes of least regret, as a share of uniform play's: some instances of a task are easier."""
     if share == 1.0:
         return played
-    regret = np.nansum(played.gap, axis=1)
+    regret = final_regret(played)
     if played.means is not None:
         regret = regret / np.maximum(np.nanmax(played.means, axis=1) - np.nanmean(played.means, axis=1), 1e-12)
-    return played.take(np.argsort(regret, kind="stable")[: round(share * len(played))])
+    return played.take(np.argsort(regret, kind="stable")[: max(1, int(share * len(played) + 1e-9))])
 
 
 def _answers(rng: Generator, writer: Writer, played: Episodes, topic: Topic) -> Answers:

@@ -47,6 +47,8 @@ class Amount:
     decisions: int
     first: int = 0
     """The corpus' batch to begin with."""
+    once: bool = True
+    """Whether rows that repeat come once. Where labels are drawn, how often they repeat is what is to be learnt."""
 
 
 @dataclass
@@ -58,12 +60,12 @@ class Written:
     tokens: int = 0
     longest: int = 0
     repeated: int = 0
-    """Rows that were there already, and are there once only."""
+    """Rows that were there already."""
     batches: int = 0
 
 
 def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: Watch) -> Iterator[dict[str, Any]]:
-    """Rows until there are enough decisions, each once.
+    """Rows until there are enough decisions.
 
     Args:
         corpus: Where they come from.
@@ -88,8 +90,8 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: W
                     "or a history that does not grow"
                 )
             mark = hashlib.blake2b(row.ids.tobytes() + str(found["labels"]).encode(), digest_size=12).digest()
-            if mark in known:
-                written.repeated += 1
+            written.repeated += mark in known
+            if mark in known and amount.once:
                 continue
             known.add(mark)
             written.rows, written.tokens = written.rows + 1, written.tokens + n

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,17 @@ def drawn(spec: Any, rng: Generator) -> Any:
     return [drawn(value, rng) for value in spec] if isinstance(spec, list | tuple) else spec
 
 
+def first(spec: Any) -> Any:
+    """Fields with the first choice, or the lower end, in place of each draw."""
+    if isinstance(spec, dict):
+        kind = kind_of(spec)
+        return {key: first(value) for key, value in spec.items()} if kind is None else first(spec[kind][0])
+    return [first(value) for value in spec] if isinstance(spec, list | tuple) else spec
+
+
 def kind_of(spec: dict[str, Any]) -> str | None:
     """Which kind of draw fields stand for, if they do."""
     return next((kind for kind in KINDS if set(spec) == {kind}), None)
-
-
-def has_draws(spec: Any) -> bool:
-    """Whether anything in it is drawn."""
-    if isinstance(spec, dict):
-        return kind_of(spec) is not None or any(map(has_draws, spec.values()))
-    return isinstance(spec, list | tuple) and any(map(has_draws, spec))
 
 
 def check(spec: Any, where: str) -> None:
@@ -66,4 +68,4 @@ def _one(kind: str, given: list[Any], rng: Generator) -> Any:
         high += 1
     u = rng.random()
     value = low + (high - low) * u if kind == "uniform" else low * (high / low) ** u
-    return int(value) if whole else float(f"{value:.3g}")
+    return math.floor(value) if whole else float(f"{value:.3g}")

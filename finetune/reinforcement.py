@@ -11,6 +11,7 @@ from trl import GRPOConfig
 
 from icrl.agents.base import AnyAgent
 from icrl.envs import Episodes
+from icrl.envs.regret import final_regret
 from icrl.envs.spec import Spec, placed
 from icrl.envs.types import Floats
 from icrl.finetune.labels import Labels, taken
@@ -112,6 +113,7 @@ class Reinforcement(Spec):
 
 
 def _minus_regret(played: Episodes) -> Floats:
-    if np.isnan(played.gap).all():
+    lost = final_regret(played)
+    if np.isnan(lost).any():
         raise ValueError("reinforce.reward: the task does not tell its regret; use return")
-    return np.asarray(-np.nansum(played.gap, axis=1) / played.lengths)
+    return np.asarray(-lost / played.lengths)

@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import PrinterCallback, Trainer
 
-from icrl.finetune.looks import LEAST, Look, Looking, Play, agreement, best, looks
+from icrl.finetune.looks import LEAST, Look, Looking, Play, best, looks, rank_correlation
 from icrl.models.adapters import CONFIG, WEIGHTS
 
 ADAPTER, MODEL, TRAINED = "adapter", "model", "training.json"
@@ -29,7 +29,7 @@ class Trained:
     """Of the adapter, or of the whole model."""
     best: Look
     looks: Sequence[Look]
-    agreement: float | None
+    rank_correlation: float | None
     """Rank correlation of loss and regret over the looks; None where there is none."""
 
 
@@ -46,7 +46,7 @@ def run(trainer: Trainer, out: Path, full: bool, number: int, play: Play, base: 
         out: Folder for checkpoints, and for the best state in `adapter` or `model`.
         full: Whether all weights are trained.
         number: How often the model plays meanwhile.
-        play: Lets it play and measures `regret`, by which states are compared.
+        play: Lets it play; by what it loses states are compared.
         base: The name by which an adapter is to know its model.
     """
     if trainer.args.disable_tqdm:
@@ -58,7 +58,7 @@ def run(trainer: Trainer, out: Path, full: bool, number: int, play: Play, base: 
     trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=last)
     found = looks(trainer.state.log_history)
-    done = Trained(kept_in(out, full), best(found), found, agreement(found))
+    done = Trained(kept_in(out, full), best(found), found, rank_correlation(found))
     if done.best.mass < LEAST:
         warnings.warn(
             f"train: no state kept {LEAST} of its probability on the labels; use a smaller step, or more of them",
@@ -66,8 +66,8 @@ def run(trainer: Trainer, out: Path, full: bool, number: int, play: Play, base: 
         )
     if trainer.is_world_process_zero():
         _keep(out / f"checkpoint-{done.best.step}", done, trainer.processing_class, base)
-        about = {"best": asdict(done.best), "looks": [asdict(look) for look in found], "agreement": done.agreement}
-        told = json.dumps(about | {"log": trainer.state.log_history}, indent=1)
+        about = {"best": asdict(done.best), "looks": [asdict(look) for look in found], "log": trainer.state.log_history}
+        told = json.dumps(about | {"rank_correlation": done.rank_correlation}, indent=1)
         (out / "new.json").write_text(told, encoding="utf-8")
         (out / "new.json").replace(out / TRAINED)  # whole, or not there
     trainer.accelerator.wait_for_everyone()
@@ -80,7 +80,7 @@ def earlier(out: Path, full: bool) -> Trained | None:
         return None
     about = json.loads(told.read_text(encoding="utf-8"))
     found = [Look(**look) for look in about["looks"]]
-    return Trained(kept_in(out, full), Look(**about["best"]), found, about["agreement"])
+    return Trained(kept_in(out, full), Look(**about["best"]), found, about["rank_correlation"])
 
 
 def fills(tokenizer: Any) -> int:

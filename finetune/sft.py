@@ -35,7 +35,7 @@ def train(
         rows: To train on, and to find the loss on.
         how: The settings.
         out: Folder for checkpoints, and for the best state in `adapter` or `model`.
-        play: Lets the model play and measures `regret`, by which states are compared.
+        play: Lets the model play; by what it loses states are compared.
         soft: Whether whole policies are learnt.
         base: The name by which an adapter is to know its model.
         callbacks: Of transformers' Trainer.
@@ -45,7 +45,7 @@ def train(
     """
     if done := earlier(out, how.full):
         return done
-    pad, told = fills(tokenizer), how.arguments(str(out), rows[0])
+    pad, told = fills(tokenizer), how.arguments(str(out), *rows)
     if soft and (told.packing or told.padding_free):
         raise ValueError("sft.packing: rows with whole policies cannot be packed; use another label, or no packing")
     kind, collate = (SoftTrainer, Collate(pad)) if soft else (SFTTrainer, None)

@@ -47,8 +47,8 @@ class Syllabus:
         players: Who make the histories, given the prompt, which the model itself reads when it is one of them.
         label: What is learnt of them; see `icrl.finetune.labels.Label`.
         teacher: Whose choices are learnt, for labels that need one.
-        decisions: How many decisions of an episode are learnt where each is a row of its own, as of summaries: early
-            ones more often, since later ones differ less.
+        decisions: How many decisions of an episode are drawn, to be learnt once each, where each is a row of its own,
+            as of summaries: early ones more often, since later ones differ less.
     """
 
     tasks: Tasks

@@ -109,14 +109,15 @@ class Training(Spec):
         with placed("lora", TypeError):
             return LoraConfig(**given)
 
-    def arguments(self, out: str, rows: Dataset) -> SFTConfig:
-        """TRL's settings for such rows.
+    def arguments(self, out: str, *parts: Dataset) -> SFTConfig:
+        """TRL's settings for such rows, to train on and to find the loss on.
 
         Raises:
             ValueError: TRL refuses them.
         """
         given = SFT | hardware() | self.sft
-        room = max(PACK, *map(len, rows["input_ids"])) if given.get("packing") else None
+        longest = (len(ids) for rows in parts for ids in rows["input_ids"])
+        room = max(PACK, *longest) if given.get("packing") else None
         with placed("sft", TypeError):
             return SFTConfig(output_dir=out, max_length=room, seed=self.seed, **given)
 

@@ -112,7 +112,8 @@ def distill_eval(
     _told(table(found), verdict(found), out if own else None)
     if read is not None:
         forgot = {name: perplexity(model, read) for name, model in models.items()}
-        keep(out / "perplexity.json", {"text": str(text), "perplexity": forgot})
+        if adapter is None:
+            keep(out / "perplexity.json", {"text": str(text), "perplexity": forgot})
         for name, value in forgot.items():
             console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}", soft_wrap=True)
 
@@ -135,8 +136,8 @@ def judge(done: Distilled, models: dict[str, TransformersModel], home: Path) -> 
 def _told(rows: pd.DataFrame, worse: list[str], out: Path | None) -> None:
     console.print(tables.evaluation(rows))
     for sentence in worse:
-        console.print(f"[yellow]worse:[/] {escape(sentence)}", soft_wrap=True)
+        console.print(f"[yellow]differs:[/] {escape(sentence)}", soft_wrap=True)
     if not worse:
-        console.print("Nowhere is the student worse than its teacher, as far as these episodes tell.")
+        console.print("Nowhere do regret and exploration differ from the teacher's, as far as these episodes tell.")
     if out is not None:
         console.print(f"The table is {escape(str(out / 'evaluation.csv'))}.", soft_wrap=True)

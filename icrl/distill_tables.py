@@ -35,6 +35,7 @@ def manifest(found: Mapping[str, Any]) -> Table:
     audit = found["audit"]
     leaks = audit["leaks"].items()
     told = [f"{what} of the best arm: {leak['nats']:.3f} nats, p = {leak['p']:.2f}" for what, leak in leaks]
+    told = told or ["no game has one best arm throughout, so nothing can tell it"]
     table.caption = escape(f"audit {'passed' if audit['passed'] else 'FAILED'}; " + "; ".join(told))
     return table
 
@@ -48,8 +49,8 @@ def looks(trained: Trained) -> Table:
         loss = "" if look.loss is None else f"{look.loss:.4f}"
         kept = " *" * (look == trained.best)
         table.add_row(str(look.step), loss, f"{look.regret:.3f} ± {look.error:.3f}{kept}", f"{look.mass:.3f}")
-    if trained.agreement is not None:
-        table.caption = f"rank correlation of loss and regret: {trained.agreement:+.2f}"
+    if trained.rank_correlation is not None:
+        table.caption = f"rank correlation of loss and regret: {trained.rank_correlation:+.2f}"
     return table
 
 

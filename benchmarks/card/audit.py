@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from card.common import each
-from icrl.finetune.audit import leak
+from icrl.finetune.audit import beside, leak
 from icrl.finetune.corpus import DIARIES, Corpus
 from icrl.prompts.chat import ChatTokenizer
 
@@ -32,7 +32,7 @@ def audit(tokenizer: ChatTokenizer, batches: int) -> dict[str, Any]:
             names += played.names or ()
             best += played.means.argmax(axis=1).tolist()
     return {
-        "information": leak(np.array(names), np.array(best)),
+        "information": {what: beside(nats) for what, nats in leak(np.array(names), np.array(best)).items()},
         "games": len(best),
         "rows": rows.total(),
         "repeated": sum(n - 1 for n in rows.values()),

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 ABOUT = """Written by `python benchmarks/distill_study.py`, from `benchmarks/results/distill_study.json`. pocket,
 weights {revision}; {machine}; {decisions:,} decisions unless `benchmarks/distilled/plans.py` says otherwise, LoRA of
 rank 32 unless said otherwise, label `policy`; 256 episodes (128 of the Gaussian task) on the same luck, bootstrap
 intervals (95 %). Agreement and total variation are with the teacher's policy, on the teacher's histories and on the
 student's own. Controls are judged beside UCB."""
-SEEDS = """Over three training seeds, all on the same luck: the mean, with 1.96 standard errors of which the square is
-that over episodes plus the variance between seeds over their number."""
+SEEDS = """Over training seeds, all on the same luck: the mean, with Student's t for the spread between seeds and 1.96
+standard errors for that between episodes, added by their squares."""
 HEADS = ("student", "normalised regret", "suffix failure", "beside the teacher's", "K MinFrac", "beside the teacher's")
 MORE = ("GreedyFrac", "agreement", "on its own", "total variation", "on its own", "entropy", "teacher's")
 SPREAD = ("suffix failure", "K MinFrac")
@@ -80,8 +81,9 @@ def _seeds(students: Mapping[str, Any]) -> list[str]:
 
 def _over(intervals: Sequence[Sequence[float]]) -> str:
     values = np.array([cells[0] for cells in intervals])
-    within = np.mean([((high - low) / 3.92) ** 2 for _, low, high in intervals])
-    error = 1.96 * np.sqrt(within + values.var(ddof=1) / len(values))
+    within = np.mean([((high - low) / 2) ** 2 for _, low, high in intervals])
+    between = stats.t.ppf(0.975, len(values) - 1) ** 2 * values.var(ddof=1) / len(values)
+    error = np.sqrt(within + between)
     return _interval((float(values.mean()), float(values.mean() - error), float(values.mean() + error)))
 
 
@@ -89,8 +91,12 @@ def _training(name: str, part: Mapping[str, Any]) -> list[str]:
     best, agreement = part["best"], part["agreement of loss and regret"]
     told = "" if agreement is None else f"{agreement:+.2f}"
     passed = "passed" if part["audit"]["passed"] else "FAILED"
-    cells = [name, f"{part['minutes']:.0f}", str(best["step"]), f"{best['loss']:.4f}", f"{best['regret']:.3f}"]
+    cells = [name, _minutes(part), str(best["step"]), f"{best['loss']:.4f}", f"{best['regret']:.3f}"]
     return [*cells, told, passed]
+
+
+def _minutes(part: Mapping[str, Any]) -> str:
+    return "interrupted" if part["minutes"] is None else f"{part['minutes']:.0f}"
 
 
 def _on_policy(part: Mapping[str, Any]) -> list[str]:
@@ -99,7 +105,9 @@ def _on_policy(part: Mapping[str, Any]) -> list[str]:
         [measure, *(f"{cells[name]:.3f}" for name in names), _interval(cells["DAgger - offline"])]
         for measure, cells in part["measures"].items()
     )
-    return _table("A round of DAgger, at three times the horizon", ("measure", *names, "DAgger - offline"), rows)
+    table = _table("A round of DAgger, at three times the horizon", ("measure", *names, "DAgger - offline"), rows)
+    learnt = ", ".join(f"{name}: {n:,}" for name, n in part["decisions"].items())
+    return [*table, "", f"One training each; intervals are over episodes. Decisions learnt: {learnt}."]
 
 
 def _logs(part: Mapping[str, Any]) -> list[str]:
@@ -116,7 +124,5 @@ def _grpo(part: Mapping[str, Any]) -> list[str]:
         [measure, f"{cells['base']:.3f}", f"{cells['student']:.3f}", _interval(cells["student - base"])]
         for measure, cells in part["measures"].items()
     )
-    told = (
-        f"{part['minutes']:.1f} minutes; mass on the labels {part['mass']['base']:.4f}, {part['mass']['student']:.4f}."
-    )
+    told = f"{_minutes(part)} minutes; mass on the labels {part['mass']['base']:.4f}, {part['mass']['student']:.4f}."
     return [*_table("GRPO, two arms", ("measure", "base", "student", "student - base"), rows), "", told]

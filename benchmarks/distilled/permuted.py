@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass as plain_dataclass
+from typing import Any
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -10,7 +13,15 @@ from icrl.agents.classical import CONFIG, Counts
 from icrl.agents.simple import Above
 from icrl.envs import tape
 from icrl.envs.tape import Stream
-from icrl.envs.types import Floats, View
+from icrl.envs.types import Floats, Ints, Names, Public, View
+
+
+@plain_dataclass(frozen=True)
+class Mixed(Counts):
+    """Counts, and for which arm each arm is taken."""
+
+    order: Any
+    """int[R, K]"""
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -19,8 +30,12 @@ class Permuted(UCB):
 
     alpha: Above | None = 0.5
 
+    def start(self, public: Public, names: Names | None, episodes: Ints, seed: int) -> Mixed:
+        """An order for each episode, of all with the same probability: their mean is uniform play."""
+        u = tape.uniform(tape.key(seed, Stream.TEACHING, episodes[:, None], np.arange(public.n_arms)))
+        return Mixed.none(self, public, episodes, seed, order=np.argsort(u, axis=1))
+
     def index(self, state: Counts, view: View) -> Floats:
-        """UCB's, in an order drawn for each episode."""
-        k = view.legal.shape[1]
-        order = np.argsort(tape.uniform(tape.key(0, Stream.TEACHING, view.episode[:, None], np.arange(k))), axis=1)
-        return np.take_along_axis(super().index(state, view), order, axis=1)
+        """UCB's, in that order."""
+        assert isinstance(state, Mixed)
+        return np.take_along_axis(super().index(state, view), state.order, axis=1)

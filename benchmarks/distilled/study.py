@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from icrl.experiments.distill_splits import LONGER, Split, splits
 from icrl.experiments.distilling import Distilled, as_plan
 from icrl.experiments.paired import paired_difference
 from icrl.finetune import data as store
+from icrl.finetune.looks import Look
 
 RUNS = Path(__file__).resolve().parents[2] / "runs" / "distilled"
 SPLITS = ("in distribution", "new labels", "new scenario", "larger K", "smaller gap", f"horizon x{LONGER}")
+TOOK = "minutes.txt"
 PAIRS = 128
 """Episodes of three times the horizon that two students play."""
 
@@ -35,19 +38,16 @@ def nothing(title: str, steps: int) -> Any:
 
 def student(name: str, seed: int, decisions: int, wanted: tuple[str, ...]) -> dict[str, Any]:
     """Trains one and judges it, beside its teacher, or a control beside UCB."""
-    start = time.perf_counter()
     given, done = trained(name, seed, decisions)
-    took = time.perf_counter() - start
     own = {"student": students(given, done.folder)["student"]}
     beside = given.model_copy(update={"teacher": UCB}) if name.startswith("control") else given
     found = evaluate(beside, own, nothing, wanted)
-    looks = [asdict(look) for look in done.trained.looks]
     return {
-        "minutes": took / 60,
+        "minutes": minutes(done.folder),
         "audit": store.read(done.folder / DATA)[2]["audit"],
-        "best": asdict(done.trained.best),
-        "looks": looks,
-        "agreement of loss and regret": done.trained.agreement,
+        "best": told(done.trained.best),
+        "looks": [told(look) for look in done.trained.looks],
+        "agreement of loss and regret": done.trained.rank_correlation,
         "splits": {split: asdict(sides["student"]) for split, sides in found.items()},
     }
 
@@ -73,14 +73,18 @@ def on_policy(decisions: int) -> dict[str, Any]:
         apart = paired_difference(runs[DAGGER], runs[OFFLINE], measure)
         found[name] = {who: float(np.mean(measure(played))) for who, played in runs.items()}
         found[name]["DAgger - offline"] = (apart.diff, apart.low, apart.high)
-    return {"rows of both": store.read(folder(OFFLINE, 0, decisions) / DATA)[2]["written"], "measures": found}
+    homes = {OFFLINE: ("",), DAGGER: ("", "round-1")}
+    learnt = {
+        name: sum(store.read(folder(name, 0, decisions) / r / DATA)[2]["written"]["train"]["decisions"] for r in rounds)
+        for name, rounds in homes.items()
+    }
+    return {"decisions": learnt, "measures": found}
 
 
 def reinforced(path: str) -> dict[str, Any]:
     """GRPO from the base, by an example: reward beside the base's, on the same luck, with new labels."""
-    given, start = DistillPlan.load(path), time.perf_counter()
-    done = icrl.reinforce(given, RUNS / "reinforced", nothing)
-    took = (time.perf_counter() - start) / 60
+    given, out = DistillPlan.load(path), RUNS / "reinforced"
+    done = timed(lambda: icrl.reinforce(given, out, nothing), out)
     split = named(given, "new labels")
     how: dict[str, Any] = {"episodes": 1000, "seed": 1000, "batch": BATCH}
     models = students(given, done.folder, str(done.trained.folder))
@@ -91,12 +95,31 @@ def reinforced(path: str) -> dict[str, Any]:
         found[name] = {who: float(measure(played).mean()) for who, played in runs.items()}
         found[name]["student - base"] = (apart.diff, apart.low, apart.high)
     mass = {who: float(np.nanmean(played.mass)) for who, played in runs.items() if played.mass is not None}
-    looks = [asdict(look) for look in done.trained.looks]
-    return {"minutes": took, "looks": looks, "measures": found, "mass": mass}
+    looks = [told(look) for look in done.trained.looks]
+    return {"minutes": minutes(out), "looks": looks, "measures": found, "mass": mass}
 
 
 def _rewards(runs: icrl.Episodes) -> Any:
     return np.nansum(runs.rewards, axis=1)
+
+
+def told(look: Look) -> dict[str, Any]:
+    """A look in numbers."""
+    return {name: getattr(look, name) for name in ("step", "loss", "regret", "error", "mass")}
+
+
+def timed(work: Callable[[], Distilled], out: Path) -> Distilled:
+    """Does it, and writes down how long it took, if nothing of it was there before."""
+    new, start = not out.exists(), time.perf_counter()
+    done = work()
+    if new:
+        (out / TOOK).write_text(str((time.perf_counter() - start) / 60))
+    return done
+
+
+def minutes(out: Path) -> float | None:
+    """That a training took with its rows; None if it was interrupted."""
+    return float((out / TOOK).read_text()) if (out / TOOK).is_file() else None
 
 
 def named(given: DistillPlan, name: str) -> Split:
@@ -106,8 +129,8 @@ def named(given: DistillPlan, name: str) -> Split:
 
 def trained(name: str, seed: int, decisions: int) -> tuple[DistillPlan, Distilled]:
     """A plan, and what came of it; what is there already is not done again."""
-    given = as_plan(plan(name, seed, decisions))
-    return given, icrl.distill(given, folder(name, seed, decisions), nothing)
+    given, out = as_plan(plan(name, seed, decisions)), folder(name, seed, decisions)
+    return given, timed(lambda: icrl.distill(given, out, nothing), out)
 
 
 def folder(name: str, seed: int, decisions: int) -> Path:

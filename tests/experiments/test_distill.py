@@ -44,6 +44,11 @@ train:
   looks: 2
 evaluate: {task: {preset: bernoulli-hard, horizon: 6}, episodes: 8, looks: 4}
 """
+TRIALS = {
+    "kind": "trials",
+    "games": 2,
+    "task": {"kind": "bandit", "n_arms": 2, "horizon": 5, "means": {"kind": "uniform"}},
+}
 
 
 def plan(**changes):
@@ -206,6 +211,12 @@ def test_splits_are_what_they_are_called():
     assert by["new scenario"].prompt.story != by["new labels"].prompt.story
     assert by["larger K"].task.n_arms == 5 and by["horizon x3"].task.horizon == 18
     assert by["smaller gap"].task.means.gap == pytest.approx(0.1)
+    shown = plan(data__prompt={"labels": [*trained(), *held_out("buttons")[:9]]})
+    assert set(splits(shown)[1].prompt.words) == set(held_out("buttons")[9:])
+    drawn = plan(
+        data__prompt={"labels": {"choice": [list("abcdefg"), list("hijklmn")]}, "history": {"choice": ["summary"]}}
+    )
+    assert splits(drawn)[0].prompt.words == tuple("abcdefg") and splits(drawn)[0].prompt.past.kind == "summary"
     assert [split.name for split in splits(plan(evaluate__task="switching"))] == [
         *("in distribution", "new labels", "new scenario", "horizon x3"),
     ]
@@ -242,6 +253,7 @@ def test_labels_of_a_prompt_that_names_some_are_those():
         ),
         ({"train__sft": {"max_length": 3}}, "sft.max_length: it cannot be given here"),
         ({"evaluate__seed": 10**6}, "less than 999999"),
+        ({"label": "taken", "rounds": {"count": 1}}, "rounds.kind: in dagger a teacher labels"),
     ],
 )
 def test_bad_plans(changes, sentence):
@@ -257,6 +269,24 @@ def test_a_teacher_that_cannot_play_the_task(tmp_path):
     with pytest.raises(ValueError, match="UCB cannot play this task"):
         distilling.write(pairs, tmp_path, begin)
     assert not Path(tmp_path / "data" / "train").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [
+        (TRIALS, "evaluate.task: trial: "),
+        ("dueling", "Uniform cannot play this task"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_before_rows_are_written(tmp_path, task, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        distilling.distill(plan(evaluate__task=task), tmp_path, begin)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_with_a_task_in_it_is_a_task():
+    first, second = plan(data__tasks=[TRIALS, {"task": TRIALS, "weight": 2}]).data.tasks
+    assert first.task == second.task == TRIALS and second.weight == 2
 
 
 def test_rows_that_were_begun_for_another_plan(tmp_path):

@@ -7,17 +7,17 @@ import pytest
 
 from icrl.agents import UCB, Uniform, rollout
 from icrl.envs import Bandit, Gap
-from icrl.finetune.audit import Audit, information, leak, spans
+from icrl.finetune.audit import Audit, beside, information, leak, spans
 from icrl.finetune.labels import Labels
 
 TASK = Bandit(n_arms=4, horizon=5, means=Gap(best=0.7, gap=0.3))
 NAMES = ("red", "blue", "green", "pink", "grey", "black")
 
 
-def games(odd, fixed, n=400):
+def games(odd, fixed, n=400, task=TASK):
     """Games in which the best arm stands at any place or at odd ones, and labels are fixed or drawn anew."""
-    runs, rng = rollout(Uniform(), TASK, episodes=n), np.random.default_rng(0)
-    names = tuple(NAMES[:4] if fixed else tuple(rng.permutation(NAMES)[:4].tolist()) for _ in range(n))
+    runs, rng, k = rollout(Uniform(), task, episodes=n), np.random.default_rng(0), task.n_arms
+    names = tuple(NAMES[:k] if fixed else tuple(rng.permutation(NAMES)[:k].tolist()) for _ in range(n))
     runs = replace(runs, names=names)
     return runs.take(runs.best_arm % 2 == 0) if odd else runs
 
@@ -42,6 +42,14 @@ def test_places_and_labels_that_tell_are_found():
     assert not drawn["passed"], "the place still tells, however labels are drawn"
 
 
+def test_a_few_games_that_tell_are_found_among_others():
+    """Most have another number of arms, and tell nothing."""
+    few, found = TASK.model_copy(update={"n_arms": 5}), Audit()
+    for runs in (games(odd=False, fixed=False, n=600), games(odd=True, fixed=False, task=few)):
+        found.add(runs, Labels("taken")(runs))
+    assert not found.found()["passed"] and Audit().found()["leaks"] == {}
+
+
 def test_how_far_players_are_from_the_teacher():
     own, runs = rollout(UCB(), TASK, episodes=256), games(odd=False, fixed=False)
     found = Audit()
@@ -61,7 +69,7 @@ def test_information():
 def test_chance_is_as_informative_as_chance():
     rng = np.random.default_rng(1)
     names = np.array([rng.permutation(NAMES)[:4] for _ in range(300)])
-    found = leak(names, rng.integers(4, size=300))
+    found = {what: beside(nats) for what, nats in leak(names, rng.integers(4, size=300)).items()}
     assert all(
         0.001 < part["p"] <= 1 and part["nats"] == pytest.approx(part["by chance"], rel=1) for part in found.values()
     )

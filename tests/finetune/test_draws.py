@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from icrl.finetune.draws import check, drawn, has_draws
+from icrl.finetune.draws import check, drawn, first
 
 
 def many(spec, n=2000):
@@ -40,8 +40,9 @@ def test_the_same_generator_gives_the_same():
     assert drawn(spec, np.random.default_rng(7)) == drawn(spec, np.random.default_rng(7))
 
 
-def test_what_has_draws():
-    assert has_draws({"a": [1, {"b": {"choice": [1]}}]}) and not has_draws({"a": {"b": [1, 2]}, "choice": [1], "c": 2})
+def test_the_first_of_each_draw():
+    spec = {"a": [1, {"b": {"choice": [{"c": {"log": [3, 4]}}, 1]}}], "choice": [1], "d": {"uniform": [0.5, 1]}}
+    assert first(spec) == {"a": [1, {"b": {"c": 3}}], "choice": [1], "d": 0.5}
 
 
 @pytest.mark.parametrize(

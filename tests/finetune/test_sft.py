@@ -17,7 +17,7 @@ from icrl.finetune.answers import labels
 from icrl.finetune.data import FEATURES
 from icrl.finetune.diary import diary
 from icrl.finetune.labels import Labels
-from icrl.finetune.looks import Look, best
+from icrl.finetune.looks import Look, Played, best
 from icrl.finetune.rows import columns
 from icrl.finetune.running import TRAINED
 from icrl.finetune.sft import train
@@ -123,8 +123,8 @@ class Stops(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def regret(model):
-    return {"regret": 1.0, "regret error": 0.1, "mass": 1.0}
+def regret(model, tokenizer):
+    return Played([1.0, 0.8])
 
 
 def learn(pocket, out, play=regret, callbacks=(), label="policy", **how):
@@ -147,7 +147,7 @@ def test_a_training_goes_on_where_it_stopped(pocket, tmp_path):
 
 def test_what_is_trained_is_not_trained_again(pocket, tmp_path):
     done, weights = learn(pocket, tmp_path), (tmp_path / "adapter" / "adapter_model.safetensors").stat()
-    again = learn(load_model("pocket"), tmp_path, play=lambda model: pytest.fail("nothing is to be done"))
+    again = learn(load_model("pocket"), tmp_path, play=lambda model, tokenizer: pytest.fail("nothing is to be done"))
     assert again == done and (tmp_path / "adapter" / "adapter_model.safetensors").stat() == weights
 
 
@@ -164,10 +164,10 @@ def test_an_adapter_learns_and_is_loaded_again(pocket, tmp_path):
 
 def test_the_state_that_plays_best_is_kept(pocket, tmp_path):
     """Not the one with the lowest loss; how the two go together is told."""
-    told = iter([0.2, 0.5])
-    done = learn(pocket, tmp_path, lambda model: {"regret": next(told), "regret error": 0.1})
+    told = iter([0.2, 0.4, 0.5, 0.6])
+    done = learn(pocket, tmp_path, lambda model, tokenizer: Played([next(told), next(told)]))
     assert done.best.step == 2 and done.looks[1].loss < done.looks[0].loss
-    assert done.agreement == pytest.approx(-1)
+    assert done.rank_correlation == pytest.approx(-1)
     kept, worse = (
         (folder / "adapter_model.safetensors").read_bytes() for folder in (done.folder, tmp_path / "checkpoint-4")
     )
@@ -176,12 +176,14 @@ def test_the_state_that_plays_best_is_kept(pocket, tmp_path):
 
 
 def test_what_cannot_be_told_apart_is_told_by_the_loss():
-    near = [Look(1, 0.9, 0.50, 0.1), Look(2, 0.4, 0.65, 0.1), Look(3, 0.3, 0.75, 0.1)]
+    """Episode by episode: that some are harder does not make states alike."""
+    first, noise = np.linspace(0, 1, 64), np.random.default_rng(0).normal(0, 0.4, 64)
+    near = [Look(1, 0.9, first), Look(2, 0.4, first + noise - noise.mean() + 0.05), Look(3, 0.3, first + 0.05)]
     assert best(near).step == 2 and best(near[:1]).step == 1
 
 
 def test_a_state_that_leaves_the_labels_is_not_kept():
-    found = [Look(1, None, 0.6, 0.01, mass=0.99), Look(2, None, 0.4, 0.01, mass=0.8)]
+    found = [Look(1, None, [0.6], mass=0.99), Look(2, None, [0.4], mass=0.8)]
     assert best(found).step == 1 and best(found[1:]).step == 2
 
 

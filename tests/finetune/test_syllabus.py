@@ -89,6 +89,16 @@ def test_rows_come_once_and_are_counted(tokenizer):
     assert written.tokens == sum(len(row["input_ids"]) for row in found)
 
 
+def test_of_drawn_labels_all_repeats_are_rows(tokenizer):
+    """How often a label comes at a state is what is learnt there."""
+    one = Shares((lambda rng: Bandit(n_arms=2, horizon=1, means=UniformMeans()),), (1.0,))
+    prompt, players = Prompt(Summary(), labels=WORDS[:2]), Shares((always(Uniform()),), (1.0,))
+    source, written = Syllabus(one, lambda rng, task: prompt, players, "taken"), Written()
+    corpus = Corpus(tokenizer, 0, source)
+    found = list(rows(corpus, Amount(300, once=False), 10_000, written, lambda *args: None))
+    assert len(found) == written.rows >= 300 and written.repeated == len(found) - 4, "two labels in two orders"
+
+
 def test_rows_are_never_cut(tokenizer):
     with pytest.raises(ValueError, match=r"data: a row of \d+ tokens is longer than the model's window of 60"):
         list(rows(Corpus(tokenizer, 0, syllabus()), Amount(10), 60, Written(), lambda *args: None))
