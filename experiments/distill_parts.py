@@ -140,7 +140,8 @@ class Rounds(Spec):
     Attributes:
         count: How many follow the first training.
         kind: `dagger` labels what the model met, as the plan says (Ross et al. 2011); `best` takes what the model
-            itself did, in its episodes of least regret (iterative regret-minimising fine-tuning).
+            itself did, in its episodes of least regret (iterative regret-minimising fine-tuning); where the context is
+            the model alone, the first training takes them too.
         decisions: Of each; None: as many as of the first.
         keep: Of `best`: the share of episodes of each batch.
     """

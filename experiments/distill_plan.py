@@ -97,7 +97,8 @@ class DistillPlan(Spec):
     @property
     def about_data(self) -> Fields:
         """All that the rows depend on."""
-        return self.model_dump(mode="json", include={"model", "teacher", "label", "data"})
+        found = self.model_dump(mode="json", include={"model", "teacher", "label", "data"})
+        return found | {"keep": self._keeps} if self._keeps < 1 else found
 
     def about_round(self, r: int) -> Fields:
         """All that the rows of a further round depend on."""
@@ -106,6 +107,12 @@ class DistillPlan(Spec):
             "rounds": self.rounds.model_dump(mode="json", exclude={"count"}),
             "train": self.about_training["train"],
         }
+
+    @property
+    def _keeps(self) -> float:
+        """The share of episodes that the first training learns: of rounds of its best also the model's own at first."""
+        alone = all(context.agent == STUDENT for context in self.data.context)
+        return self.rounds.keep if alone and self.rounds.kind == "best" else 1.0
 
     @property
     def about_training(self) -> Fields:
@@ -141,7 +148,7 @@ class DistillPlan(Spec):
 
         who = tuple(player(one, f"data.context.{i}.agent") for i, one in enumerate(context))
         shares = Shares(who, tuple(one.weight for one in context))
-        return Syllabus(*self.games(tokenizer), shares, self.label, teacher, self.data.per_episode)
+        return Syllabus(*self.games(tokenizer), shares, self.label, teacher, self.data.per_episode, self._keeps)
 
     def games(self, tokenizer: Any) -> tuple[Tasks, Telling]:
         """How tasks are drawn, and how each is told."""

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 
 ABOUT = """Written by `python benchmarks/distill_study.py`, from `benchmarks/results/distill_study.json`. pocket,
-weights {revision}; {machine}; {decisions:,} decisions unless `benchmarks/distilled/plans.py` says otherwise, LoRA of
-rank 32 unless said otherwise, label `policy`; 256 episodes (128 of the Gaussian task) on the same luck, bootstrap
+weights {revision}; {machine}; {decisions:,} decisions, LoRA of rank 32, learning rate 5e-4 and label `policy`, unless
+`benchmarks/distilled/plans.py` says otherwise; 256 episodes (128 of the Gaussian task) on the same luck, bootstrap
 intervals (95 %). Agreement and total variation are with the teacher's policy, on the teacher's histories and on the
 student's own. Controls are judged beside UCB."""
 SEEDS = """Over training seeds, all on the same luck: the mean, with Student's t for the spread between seeds and 1.96

@@ -140,6 +140,15 @@ def test_rounds_on_the_models_own_histories(tmp_path, kind):
     assert students(given, tmp_path)["student"].facts != students(given, tmp_path)["base"].facts
 
 
+def test_a_model_alone_keeps_its_best_from_the_first_training_on():
+    rounds, alone = {"count": 1, "kind": "best", "keep": 0.5}, [{"agent": "student"}]
+    own = plan(rounds=rounds, data__context=alone, label="taken")
+    pocket = load_model("pocket")
+    assert own.syllabus(pocket.tokenizer, pocket).keep == own.about_data["keep"] == 0.5
+    for other in (plan(rounds=rounds), plan(data__context=alone)):
+        assert other.syllabus(pocket.tokenizer, pocket).keep == 1 and "keep" not in other.about_data
+
+
 def test_some_splits_another_adapter_and_what_was_forgotten(out):
     text = out / "text.txt"
     text.write_text("Which button do you press? Reward 1. " * 20)
