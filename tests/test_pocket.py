@@ -78,8 +78,8 @@ class TestPlay:
 )
 def test_it_reads_other_prompts(pocket, prompt):
     labels = held_out(prompt.get("scenario", "buttons"))
-    found = play(icrl.LLMAgent(pocket, icrl.Prompt(**prompt, labels=labels)), "bernoulli-easy", 50, 100)
-    assert share(found, play(icrl.Uniform(), "bernoulli-easy", 50, 100)) < 0.75
+    found = play(icrl.LLMAgent(pocket, icrl.Prompt(**prompt, labels=labels)), "bernoulli-easy", 50, 40)
+    assert share(found, play(icrl.Uniform(), "bernoulli-easy", 50, 40)) < 0.75
     assert found.mass.mean() > 0.95
 
 
@@ -130,7 +130,7 @@ COINS = {"kind": "bandit", "n_arms": 4, "horizon": 8, "means": {"kind": "uniform
 def test_whatever_it_reads_its_cache_changes_nothing(task, prompt, pocket):
     """Folded over the same history by a model that reads everything anew, it thinks and chooses the same."""
     agent = icrl.LLMAgent(pocket, icrl.Prompt(**prompt, labels=("red", "blue", "green", "yellow")))
-    runs = icrl.rollout(agent, task_from(task), episodes=6, seed=SEED)
+    runs = icrl.rollout(agent, task_from(task), episodes=4, seed=SEED)
     forgetful = replace(pocket, lanes=[])
     forgetful.reuses = False  # a cached property
     folded = list(icrl.agents.replay(replace(agent, model=forgetful), runs))
