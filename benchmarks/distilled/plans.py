@@ -52,6 +52,7 @@ FIRST: dict[str, Any] = {
 }
 """What the others differ from."""
 LONG = {"n_arms": {"choice": [3, 4, 5, 6]}, "horizon": {"log": [30, 300]}, "noise": {"kind": "gaussian", "sd": 1.0}}
+SURE = {"kind": "gap", "best": 1.0, "gap": 1.0}
 TABLE = {"kind": "contexts", "n_arms": {"choice": [2, 3, 4, 5]}, "n_contexts": {"choice": [2, 3, 4]}, "text": True}
 LINEAR = {"kind": "linear", "n_arms": {"choice": [3, 4, 5, 6]}, "dim": {"choice": [3, 4, 5]}, "horizon": STEPS}
 FIFTY = {"n_arms": {"choice": [2, 3, 4, 5]}, "horizon": 50, "means": {"kind": "uniform"}}
@@ -72,9 +73,17 @@ CASES: dict[str, dict[str, Any]] = {
     CONTEXTS: {
         "teacher": {"type": "LinUCB", "alpha": 0.5},
         "data": {
-            "tasks": TABLE | {"horizon": {"log": [20, 120]}, "means": {"kind": "uniform"}},
+            "tasks": [
+                {"weight": 0.6, "task": TABLE | {"horizon": {"log": [8, 40]}, "means": SURE}},
+                {"weight": 0.4, "task": TABLE | {"horizon": {"log": [20, 120]}, "means": {"kind": "uniform"}}},
+            ],
+            "prompt": {"scenario": TERSE | {"seen": "{seen}", "first": "?", "query": "?"}},
+            "decisions": 800_000,
         },
-        "train": {"sft": {"learning_rate": 1e-3, "adam_beta2": 0.98, "gradient_accumulation_steps": 1}},
+        "train": {  # pocket does not look at contexts, and learns it from short games without chance
+            "lora": {"r": 128, "lora_alpha": 128},
+            "sft": {"learning_rate": 1e-3, "adam_beta2": 0.98},
+        },
         "evaluate": {"task": {"preset": "contexts", "horizon": 100, "text": True}},
     },
     HINTS: {
