@@ -18,6 +18,7 @@ from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.planned import is_of, keep
 from icrl.experiments.progress import Begin
 from icrl.finetune import data as store
+from icrl.finetune import draws
 from icrl.finetune.audit import Audit, spans
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.data import Amount
@@ -116,5 +117,4 @@ def _audited(corpus: Corpus, batches: int, begin: Begin) -> tuple[Audit, dict[st
 
 def _labels(plan: DistillPlan) -> tuple[str, ...]:
     """All labels that may stand in the rows."""
-    given = plan.data.prompt.get("labels")
-    return tuple(given) if isinstance(given, list) else words()
+    return tuple(draws.leaves(plan.data.prompt.get("labels") or words()))

@@ -50,7 +50,7 @@ def in_distribution(plan: DistillPlan) -> Split:
 
 def _splits(plan: DistillPlan) -> Iterator[Split]:
     task, fields = build_task(plan.evaluate.task), plan.judged_by
-    told = partial(judged, shown=_words(plan.data.prompt.get("labels")))
+    told = partial(judged, shown=set(draws.leaves(plan.data.prompt.get("labels") or ())))
     yield Split("new labels", task, told(fields, task))
     if new := [name for name in scenarios() if name not in (*STORIES, *_stories(plan))]:
         yield Split("new scenario", task, told(fields | {"scenario": new[0]}, task))
@@ -63,14 +63,6 @@ def _splits(plan: DistillPlan) -> Iterator[Split]:
             yield Split("smaller gap", _changed(task, means=smaller), told(fields, task))
     if task.public.horizon is not None and "horizon" in type(task).model_fields:
         yield Split(f"horizon x{LONGER}", _changed(task, horizon=LONGER * task.public.horizon), told(fields, task))
-
-
-def _words(labels: Any) -> set[str]:
-    """All labels that a plan's rows may show, of those that it names."""
-    if isinstance(labels, str):
-        return {labels}
-    parts = labels.values() if isinstance(labels, dict) else labels or ()
-    return set[str]().union(*map(_words, parts))
 
 
 def _stories(plan: DistillPlan) -> list[str]:

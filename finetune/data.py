@@ -90,8 +90,8 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: W
                     "or a history that does not grow"
                 )
             mark = hashlib.blake2b(row.ids.tobytes() + str(found["labels"]).encode(), digest_size=12).digest()
-            written.repeated += mark in known
-            if mark in known and amount.once:
+            written.repeated += (again := mark in known)
+            if again and amount.once:
                 continue
             known.add(mark)
             written.rows, written.tokens = written.rows + 1, written.tokens + n

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,15 @@ def first(spec: Any) -> Any:
         kind = kind_of(spec)
         return {key: first(value) for key, value in spec.items()} if kind is None else first(spec[kind][0])
     return [first(value) for value in spec] if isinstance(spec, list | tuple) else spec
+
+
+def leaves(spec: Any) -> Iterator[Any]:
+    """All plain values in it, of draws whatever may come."""
+    if isinstance(spec, dict | list | tuple):
+        for part in spec.values() if isinstance(spec, dict) else spec:
+            yield from leaves(part)
+    else:
+        yield spec
 
 
 def kind_of(spec: dict[str, Any]) -> str | None:

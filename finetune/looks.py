@@ -84,6 +84,11 @@ class Look:
         """Its standard error over episodes."""
         return _error(self.regrets)
 
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """All of it but the single episodes."""
+        return {name: getattr(self, name) for name in ("step", "loss", "regret", "error", "mass")}
+
 
 def looks(history: Sequence[Mapping[str, Any]]) -> list[Look]:
     """The states of which regret is known, and loss where rows are held back, of a trainer's log."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,7 @@ def run(trainer: Trainer, out: Path, full: bool, number: int, play: Play, base: 
         shutil.rmtree(Path(last) / REFERENCE, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=last)
-    found = looks(trainer.state.log_history)
-    done = Trained(kept_in(out, full), best(found), found, rank_correlation(found))
+    done = _trained(out, full, trainer.state.log_history)
     if done.best.mass < LEAST:
         warnings.warn(
             f"train: no state kept {LEAST} of its probability on the labels; use a smaller step, or more of them",
@@ -66,8 +65,9 @@ def run(trainer: Trainer, out: Path, full: bool, number: int, play: Play, base: 
         )
     if trainer.is_world_process_zero():
         _keep(out / f"checkpoint-{done.best.step}", done, trainer.processing_class, base)
-        about = {"best": asdict(done.best), "looks": [asdict(look) for look in found], "log": trainer.state.log_history}
-        told = json.dumps(about | {"rank_correlation": done.rank_correlation}, indent=1)
+        about: dict[str, Any] = {"best": done.best.numbers, "looks": [look.numbers for look in done.looks]}
+        about |= {"rank_correlation": done.rank_correlation, "log": trainer.state.log_history}
+        told = json.dumps(about, indent=1)
         (out / "new.json").write_text(told, encoding="utf-8")
         (out / "new.json").replace(out / TRAINED)  # whole, or not there
     trainer.accelerator.wait_for_everyone()
@@ -78,9 +78,13 @@ def earlier(out: Path, full: bool) -> Trained | None:
     """What a training in this folder has told of itself when it was done; None if it was not."""
     if not (told := out / TRAINED).is_file():
         return None
-    about = json.loads(told.read_text(encoding="utf-8"))
-    found = [Look(**look) for look in about["looks"]]
-    return Trained(kept_in(out, full), Look(**about["best"]), found, about["rank_correlation"])
+    return _trained(out, full, json.loads(told.read_text(encoding="utf-8"))["log"])
+
+
+def _trained(out: Path, full: bool, log: Sequence[Mapping[str, Any]]) -> Trained:
+    """All that is to be told follows from the trainer's log."""
+    found = looks(log)
+    return Trained(kept_in(out, full), best(found), found, rank_correlation(found))
 
 
 def fills(tokenizer: Any) -> int:

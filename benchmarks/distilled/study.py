@@ -22,7 +22,6 @@ from icrl.experiments.distill_splits import LONGER, Split, splits
 from icrl.experiments.distilling import Distilled, as_plan
 from icrl.experiments.paired import paired_difference
 from icrl.finetune import data as store
-from icrl.finetune.looks import Look
 
 RUNS = Path(__file__).resolve().parents[2] / "runs" / "distilled"
 SPLITS = ("in distribution", "new labels", "new scenario", "larger K", "smaller gap", f"horizon x{LONGER}")
@@ -45,8 +44,8 @@ def student(name: str, seed: int, decisions: int, wanted: tuple[str, ...]) -> di
     return {
         "minutes": minutes(done.folder),
         "audit": store.read(done.folder / DATA)[2]["audit"],
-        "best": told(done.trained.best),
-        "looks": [told(look) for look in done.trained.looks],
+        "best": done.trained.best.numbers,
+        "looks": [look.numbers for look in done.trained.looks],
         "agreement of loss and regret": done.trained.rank_correlation,
         "splits": {split: asdict(sides["student"]) for split, sides in found.items()},
     }
@@ -95,17 +94,12 @@ def reinforced(path: str) -> dict[str, Any]:
         found[name] = {who: float(measure(played).mean()) for who, played in runs.items()}
         found[name]["student - base"] = (apart.diff, apart.low, apart.high)
     mass = {who: float(np.nanmean(played.mass)) for who, played in runs.items() if played.mass is not None}
-    looks = [told(look) for look in done.trained.looks]
+    looks = [look.numbers for look in done.trained.looks]
     return {"minutes": minutes(out), "looks": looks, "measures": found, "mass": mass}
 
 
 def _rewards(runs: icrl.Episodes) -> Any:
     return np.nansum(runs.rewards, axis=1)
-
-
-def told(look: Look) -> dict[str, Any]:
-    """A look in numbers."""
-    return {name: getattr(look, name) for name in ("step", "loss", "regret", "error", "mass")}
 
 
 def timed(work: Callable[[], Distilled], out: Path) -> Distilled:
