@@ -63,32 +63,40 @@ def _leaks(audit: Audit) -> dict[str, dict[str, float]]:
     if not audit.places:
         return {}
     games = {k: len(names) for k, names in audit.names.items()}
-    found = [leak(np.array(audit.names[k]), np.concatenate(audit.places[k])) for k in games]
+    found = [leak(np.array(audit.names[k]), np.concatenate(audit.places[k]), np.random.default_rng(0)) for k in games]
     share = np.array(list(games.values())) / sum(games.values())
     return {what: beside(share @ np.array([one[f"{what} and best"] for one in found])) for what in ("place", "label")}
 
 
-def leak(names: Any, best: Ints) -> dict[str, Floats]:
+def leak(names: Any, best: Ints, rng: np.random.Generator) -> dict[str, Floats]:
     """Mutual information in nats, followed by draws of what chance alone would give: see `beside`.
 
     Args:
         names: [B, K] labels.
         best: [B] best arms.
+        rng: Puts the best arm anywhere in each game, which is chance.
 
     Returns:
-        Of place and best, label and best, label and place; chance puts the best arm, or for the last one the labels,
-        anywhere in each game.
+        Of place and best, and of label and best.
     """
-    rng, arms = np.random.default_rng(0), names.shape[1]
-    labels = np.unique(names, return_inverse=True)[1].reshape(names.shape)
-    places = np.broadcast_to(np.arange(arms), labels.shape)
+    labels, places = _codes(names)
+    arms = labels.shape[1]
     wins = [np.eye(arms, dtype=int)[k] for k in (best, *rng.integers(arms, size=(SHUFFLES, len(best))))]
+    told = {"place and best": places, "label and best": labels}
+    return {what: np.array([information(codes, won) for won in wins]) for what, codes in told.items()}
+
+
+def placed(names: Any, rng: np.random.Generator) -> Floats:
+    """What labels [B, K] and their places tell of each other, as `leak` does; `rng` mixes the labels of each game."""
+    labels, places = _codes(names)
     mixed = [labels, *(rng.permuted(labels, axis=1) for _ in range(SHUFFLES))]
-    return {
-        "place and best": np.array([information(places, won) for won in wins]),
-        "label and best": np.array([information(labels, won) for won in wins]),
-        "label and place": np.array([information(label, places) for label in mixed]),
-    }
+    return np.array([information(codes, places) for codes in mixed])
+
+
+def _codes(names: Any) -> tuple[Ints, Ints]:
+    """[B, K] a number for each label, and the arms' places."""
+    labels = np.unique(names, return_inverse=True)[1].reshape(names.shape)
+    return labels, np.broadcast_to(np.arange(names.shape[1]), labels.shape)
 
 
 def beside(nats: Floats) -> dict[str, float]:

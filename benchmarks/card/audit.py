@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from card.common import each
-from icrl.finetune.audit import beside, leak
+from icrl.finetune.audit import beside, leak, placed
 from icrl.finetune.corpus import DIARIES, Corpus
 from icrl.prompts.chat import ChatTokenizer
 
@@ -31,8 +31,10 @@ def audit(tokenizer: ChatTokenizer, batches: int) -> dict[str, Any]:
         if played.means is not None and played.means.ndim == 2 and played.public.n_arms == ARMS:
             names += played.names or ()
             best += played.means.argmax(axis=1).tolist()
+    rng = np.random.default_rng(0)
+    found = leak(np.array(names), np.array(best), rng) | {"label and place": placed(np.array(names), rng)}
     return {
-        "information": {what: beside(nats) for what, nats in leak(np.array(names), np.array(best)).items()},
+        "information": {what: beside(nats) for what, nats in found.items()},
         "games": len(best),
         "rows": rows.total(),
         "repeated": sum(n - 1 for n in rows.values()),

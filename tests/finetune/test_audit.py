@@ -7,7 +7,7 @@ import pytest
 
 from icrl.agents import UCB, Uniform, rollout
 from icrl.envs import Bandit, Gap
-from icrl.finetune.audit import Audit, beside, information, leak, spans
+from icrl.finetune.audit import Audit, beside, information, leak, placed, spans
 from icrl.finetune.labels import Labels
 
 TASK = Bandit(n_arms=4, horizon=5, means=Gap(best=0.7, gap=0.3))
@@ -69,10 +69,9 @@ def test_information():
 def test_chance_is_as_informative_as_chance():
     rng = np.random.default_rng(1)
     names = np.array([rng.permutation(NAMES)[:4] for _ in range(300)])
-    found = {what: beside(nats) for what, nats in leak(names, rng.integers(4, size=300)).items()}
-    assert all(
-        0.001 < part["p"] <= 1 and part["nats"] == pytest.approx(part["by chance"], rel=1) for part in found.values()
-    )
+    parts = leak(names, rng.integers(4, size=300), rng) | {"label and place": placed(names, rng)}
+    found = [beside(nats) for nats in parts.values()]
+    assert all(0.001 < part["p"] <= 1 and part["nats"] == pytest.approx(part["by chance"], rel=1) for part in found)
 
 
 def test_answers_that_are_no_label(tokenizer):
