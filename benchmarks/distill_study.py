@@ -17,18 +17,19 @@ from card.parts import Part, begun, save, side_by_side
 from distilled.logs import offline
 from distilled.page import page
 from distilled.plans import CASES, DAGGER, DECISIONS, OFFLINE, SEEDS
-from distilled.study import SPLITS, base, on_policy, reinforced, student
+from distilled.study import SPLITS, base, example, on_policy, reinforced, student
 
 import icrl
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "distill_study.json", ROOT / "docs" / "distilling_figures.md"
 TEACHERS, FEW = ("UCB", "Thompson"), ("new labels",)
 
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Parts whose name begins so; may be repeated.")] = None,
-    decisions: Annotated[int, typer.Option(help="Of each training; with others nothing is written.")] = DECISIONS,
+    decisions: Annotated[int, typer.Option(help="Of most trainings; with others nothing is written.")] = DECISIONS,
 ) -> None:
     """Train, judge, and write the page."""
     head = {"model": icrl.load_model("pocket").facts, "machine": machine(), "decisions": decisions}
@@ -51,8 +52,9 @@ def parts(decisions: int) -> dict[str, Part]:
     found: dict[str, Part] = {}
     for name, seed in [*taught, *((name, seed) for seed in SEEDS[1:] for name in TEACHERS)]:
         found[f"{name}, seed {seed}"] = (student, (name, seed, decisions, SPLITS if _is_first(name, seed) else FEW))
-    more = {"on policy": (on_policy, (decisions,)), "expert's logs": (offline, (decisions,))}
-    more |= {"GRPO": (reinforced, (str(ROOT / "examples" / "reinforce.yaml"),)), "base": (base, (SPLITS,))}
+    more: dict[str, Part] = {"on policy": (on_policy, (decisions,)), "expert's logs": (offline, (decisions,))}
+    more |= {"examples/distill.yaml": (example, (str(EXAMPLES / "distill.yaml"), FEW))}
+    more |= {"GRPO": (reinforced, (str(EXAMPLES / "reinforce.yaml"),)), "base": (base, (SPLITS,))}
     return found | more
 
 

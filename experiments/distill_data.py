@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from icrl.experiments.distill_plan import DistillPlan
-from icrl.experiments.planned import is_of, keep
+from icrl.experiments.planned import claim, keep
 from icrl.experiments.progress import Begin
 from icrl.finetune import data as store
 from icrl.finetune import draws
@@ -23,6 +23,7 @@ from icrl.finetune.audit import Audit, spans
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.data import Amount
 from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, words
+from icrl.finetune.marks import as_marked
 from icrl.finetune.topic import Source
 from icrl.models.weights import hashes
 from icrl.prompts import scenarios
@@ -47,6 +48,8 @@ class Rows:
     """All that the rows depend on; a folder with other rows is left alone."""
     by_model: bool
     seed: int
+    once: bool
+    """See `icrl.finetune.data.Amount`."""
 
 
 def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, Any]:
@@ -56,15 +59,14 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
         ValueError: The folder is of another plan, or the rows cannot be made.
     """
     folder = out / DATA
-    begun = is_of(folder / PLAN, rows.about)
-    if begun and (folder / store.MANIFEST).is_file():
+    begun = any((folder / part).exists() for part in store.PARTS)
+    claim(folder / PLAN, rows.about, begun)
+    if (folder / store.MANIFEST).is_file():
         return store.read(folder)[2]
     corpus = Corpus(rows.tokenizer, rows.seed, rows.source, plan.data.tokens)
     audit, prompts = _audited(corpus, AUDITED[rows.by_model], begin)
-    if not begun:
-        keep(folder / PLAN, rows.about)
-    once = plan.label == "policy"
-    parts = {store.TRAIN: Amount(rows.decisions, 0, once), store.VALIDATION: Amount(plan.data.validation, APART, once)}
+    amounts = (rows.decisions, 0), (plan.data.validation, APART)
+    parts = {name: Amount(*amount, rows.once) for name, amount in zip(store.PARTS, amounts, strict=True)}
     for name, amount in parts.items():
         if not (folder / name).is_dir():
             store.write(corpus, amount, rows.window, folder / name, partial(begin, f"rows: {name}"))
@@ -73,7 +75,13 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
     manifest = {
         **rows.about,
         "written": {name: store.counted(folder / name) for name in parts},
-        "audit": found | {"answers that are no label": odd, "passed": found["passed"] and not odd},
+        "validation rows that training has too": store.shared(*(store.read_rows(folder / name) for name in parts)),
+        "audit": found
+        | {
+            "answers that are no label": odd,
+            "as the chat template marks": as_marked(rows.tokenizer),
+            "passed": found["passed"] and not odd,
+        },
         "prompts": prompts,
         "tokenizer": hashes(rows.tokenizer),
         "versions": versions(),
@@ -95,6 +103,8 @@ def versions() -> dict[str, str]:
 
 def _failures(audit: dict[str, Any]) -> Iterator[str]:
     """What a user should know before training."""
+    if audit["as the chat template marks"] is False:
+        yield "the chat template marks other tokens as the assistant's than answers and what ends them"
     if odd := audit["answers that are no label"]:
         yield f"answers that are no label, such as {', '.join(map(repr, odd[:5]))}"
     elif not audit["passed"]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from icrl.agents import LLMAgent
 from icrl.experiments.distill_data import PLAN
@@ -20,9 +17,6 @@ from icrl.experiments.distill_splits import Split, splits
 from icrl.experiments.planned import is_of
 from icrl.experiments.progress import Begin
 from icrl.models.hf import TransformersModel
-
-PIECE = 512
-"""Tokens of a text that are read at once."""
 
 
 def students(plan: DistillPlan, out: Path, adapter: str | None = None) -> dict[str, TransformersModel]:
@@ -110,23 +104,3 @@ def _playable(wanted: list[Split], models: Mapping[str, TransformersModel]) -> I
         raise ValueError(left[0])
     for why in left:
         warnings.warn(f"evaluate: left out {why}", stacklevel=4)
-
-
-def perplexity(model: TransformersModel, text: str) -> float:
-    """Of a text, read in pieces: what a model forgot is seen beside its base's.
-
-    Raises:
-        ValueError: The text has less than two tokens.
-    """
-    ids = torch.tensor(model.tokenizer.encode(text, add_special_tokens=False))
-    if len(ids) < 2:
-        raise ValueError(f"text: it must have two tokens at least, got {len(ids)}")
-    total, count = 0.0, 0
-    with model.adapters.lock, torch.no_grad():
-        model.adapters.use(model.model, model.adapter)
-        for piece in torch.split(ids, PIECE):
-            if len(piece) > 1:
-                logits = model.model(piece[None].to(model.model.device)).logits[0, :-1].float()
-                total += float(torch.nn.functional.cross_entropy(logits.cpu(), piece[1:], reduction="sum"))
-                count += len(piece) - 1
-    return math.exp(total / count)

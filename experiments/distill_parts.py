@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
 from numpy.random import Generator
@@ -17,7 +17,7 @@ from icrl.experiments.config import build_task
 from icrl.experiments.prompting import Lessons
 from icrl.finetune import draws
 from icrl.finetune.heldout import EVALUATION_SEEDS, held_out
-from icrl.prompts import Prompt
+from icrl.prompts import Prompt, scenarios
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -152,6 +152,10 @@ class Rounds(Spec):
     keep: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
+def _any_held_out() -> Iterator[str]:
+    return (word for name in scenarios() for word in held_out(name))
+
+
 def scaled(task: AnyWorld, scale: float) -> AnyWorld:
     """A task in the unit of its family."""
     return task if scale == 1.0 else Scaled(task, scale)
@@ -160,6 +164,8 @@ def scaled(task: AnyWorld, scale: float) -> AnyWorld:
 def told(fields: Fields, rng: Generator, task: AnyWorld) -> Prompt:
     """A prompt of its fields, with draws."""
     own = draws.drawn(fields, rng)
+    if isinstance(games := own.get("demonstrations"), dict):  # their luck is none that anybody is judged by
+        own["demonstrations"] = {"seed": int(rng.integers(EVALUATION_SEEDS.stop, 2**63))} | games
     with placed("data.prompt"):
         found = checked(Prompt, prompting.prompt(own, "data.prompt", Lessons(task)), "data.prompt")
         found.check(task.public)
@@ -167,8 +173,16 @@ def told(fields: Fields, rng: Generator, task: AnyWorld) -> Prompt:
 
 
 def judged(fields: Fields, task: AnyWorld, shown: Collection[str] = ()) -> Prompt:
-    """A prompt for evaluations, with labels of its scenario that are held out and not shown, unless it names some."""
+    """A prompt for evaluations, with labels of its scenario that training does not show, unless it names some.
+
+    Args:
+        fields: Of the prompt; a scenario of the user's own may have labels.
+        task: What is told.
+        shown: Labels of the rows.
+    """
     scenario = fields.get("scenario", "buttons")
-    if "labels" not in fields and isinstance(scenario, str):
-        fields = {"labels": tuple(word for word in held_out(scenario) if word not in shown)} | fields
+    if "labels" not in fields:
+        own = held_out(scenario) if isinstance(scenario, str) else scenario.get("labels", ())
+        new = [word for word in own if word not in shown] or [word for word in _any_held_out() if word not in shown]
+        fields = {"labels": new} | fields
     return checked(Prompt, prompting.prompt(fields, "prompt", Lessons(task)), "prompt")

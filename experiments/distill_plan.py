@@ -74,6 +74,13 @@ class DistillPlan(Spec):
                 players.check(context.agent, f"data.context.{i}.agent", as_served)
         return self
 
+    @model_validator(mode="after")
+    def _policies_are_not_packed(self) -> Self:
+        packed = [key for key in ("packing", "padding_free") if self.train.sft.get(key)]
+        if self.label == "policy" and packed:
+            raise ValueError(f"train.sft.{packed[0]}: whole policies cannot be packed; give label: teacher_sample")
+        return self
+
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Reads and checks a plan.
@@ -97,8 +104,7 @@ class DistillPlan(Spec):
     @property
     def about_data(self) -> Fields:
         """All that the rows depend on."""
-        found = self.model_dump(mode="json", include={"model", "teacher", "label", "data"})
-        return found | {"keep": self._keeps} if self._keeps < 1 else found
+        return self.model_dump(mode="json", include={"model", "teacher", "label", "data"}) | {"keep": self._keeps}
 
     def about_round(self, r: int) -> Fields:
         """All that the rows of a further round depend on."""
@@ -152,12 +158,16 @@ class DistillPlan(Spec):
 
     def games(self, tokenizer: Any) -> tuple[Tasks, Telling]:
         """How tasks are drawn, and how each is told."""
-        families, words = self.data.tasks, told_apart(trained(), Pieces(tokenizer))
+        families, words = self.data.tasks, self.words(tokenizer)
         tasks: Tasks = Shares(
             tuple(partial(family.draw, order=self.data.order) for family in families),
             tuple(family.weight for family in families),
         )
-        return tasks, partial(told, {"labels": words} | self.data.prompt)
+        return tasks, partial(told, {"labels": None} | self.data.prompt | {"labels": words})
+
+    def words(self, tokenizer: Any) -> Any:
+        """The labels of the rows, perhaps with draws: the plan's, or all that evaluations do not use."""
+        return self.data.prompt.get("labels") or told_apart(trained(), Pieces(tokenizer))
 
 
 def _modelled(fields: Fields, where: str) -> AnyAgent:

@@ -43,14 +43,14 @@ def splits(plan: DistillPlan) -> list[Split]:
 
 def in_distribution(plan: DistillPlan) -> Split:
     """What the plan trains for; states of the model in training are compared by it, on other luck."""
-    task, words = build_task(plan.evaluate.task), draws.first(plan.data.prompt.get("labels", trained()))
+    task, words = build_task(plan.evaluate.task), draws.first(plan.words(plan.served.tokenizer()))
     prompt = judged(plan.judged_by | {"labels": words}, task)
     return Split("in distribution", scaled(task, plan.evaluate.scale), prompt)
 
 
 def _splits(plan: DistillPlan) -> Iterator[Split]:
     task, fields = build_task(plan.evaluate.task), plan.judged_by
-    told = partial(judged, shown=set(draws.leaves(plan.data.prompt.get("labels") or ())))
+    told = partial(judged, shown=set(draws.leaves(plan.data.prompt.get("labels") or trained())))
     yield Split("new labels", task, told(fields, task))
     if new := [name for name in scenarios() if name not in (*STORIES, *_stories(plan))]:
         yield Split("new scenario", task, told(fields | {"scenario": new[0]}, task))
@@ -67,8 +67,7 @@ def _splits(plan: DistillPlan) -> Iterator[Split]:
 
 def _stories(plan: DistillPlan) -> list[str]:
     """Scenarios that the plan's rows are told in."""
-    given = plan.data.prompt.get("scenario", "buttons")
-    return list(given["choice"]) if isinstance(given, dict) and "choice" in given else [given]
+    return list(draws.leaves(plan.data.prompt.get("scenario", "buttons")))
 
 
 def _changed(task: Any, **fields: Any) -> Any:

@@ -26,7 +26,7 @@ SHOWN = {"rewards/earned_per_step/mean": "earned", "loss": "loss"}
 """What of a log the bar tells: of reinforcement what was earned, as its loss is about 0 by construction."""
 
 
-class Telling(TrainerCallback):  # type: ignore[misc]  # transformers counts as untyped
+class Bar(TrainerCallback):  # type: ignore[misc]  # transformers counts as untyped
     """Moves a progress bar."""
 
     def __init__(self, begin: Begin) -> None:

@@ -15,11 +15,11 @@ from icrl.experiments.distill_data import DATA, PLAN, Rows
 from icrl.experiments.distill_data import write as write_rows
 from icrl.experiments.distill_home import TRAINING, base_model, home, student, trained_in
 from icrl.experiments.distill_plan import DistillPlan
-from icrl.experiments.distill_watch import Telling, is_main, playing, processes, silently
-from icrl.experiments.planned import is_of, keep
+from icrl.experiments.distill_watch import Bar, is_main, playing, processes, silently
+from icrl.experiments.planned import claim
 from icrl.experiments.progress import Begin, told
 from icrl.finetune import data as store
-from icrl.finetune.running import Trained, fills
+from icrl.finetune.running import Trained, begun, fills
 from icrl.finetune.sft import train
 from icrl.models.load import load_window
 
@@ -74,28 +74,30 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
     if r:
         player, seed, about = student(plan, trained_in(plan, out, r - 1)), plan.data.seed, plan.about_round(r)
         decisions, source = plan.rounds.decisions or plan.data.decisions, plan.on_policy(player)
-        rows = Rows(source, player.tokenizer, player.window, decisions, about, True, seed + (r << 32))
+        once = source.label == "policy"
+        rows = Rows(source, player.tokenizer, player.window, decisions, about, True, seed + (r << 32), once)
         return write_rows(plan, rows, home(out, r), begin)
     model = base_model(plan) if plan.student_plays else None
     tokenizer = plan.served.tokenizer() if model is None else model.tokenizer
     served = plan.served
     fills(tokenizer)  # before rows are written that could not be trained on
     window = load_window(served.model, served.revision, tokenizer) if model is None else model.window
-    about, seed = plan.about_data, plan.data.seed
-    rows = Rows(plan.syllabus(tokenizer, model), tokenizer, window, plan.data.decisions, about, model is not None, seed)
+    about, seed, once = plan.about_data, plan.data.seed, plan.label == "policy"
+    source, decisions = plan.syllabus(tokenizer, model), plan.data.decisions
+    rows = Rows(source, tokenizer, window, decisions, about, model is not None, seed, once)
     return write_rows(plan, rows, out, begin)
 
 
 def _distilled(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[TrainerCallback]) -> Distilled:
     begin, play = begin if is_main() else silently, playing(plan)
+    plan.train.arguments(str(out))  # what TRL refuses is said before rows are written
     for r in range(plan.rounds.count + 1):
         with processes().main_process_first():  # one writes rows, the others find them
             write(plan, out, begin, r)
             folder = home(out, r) / TRAINING
-            if not is_of(folder / PLAN, plan.about_training):
-                keep(folder / PLAN, plan.about_training)
+            claim(folder / PLAN, plan.about_training, begun(folder))
         model, soft = base_model(plan), plan.label == "policy"
-        watching, rows = (Telling(begin), *callbacks), _gathered(out, r)
+        watching, rows = (Bar(begin), *callbacks), _gathered(out, r)
         done = train(model.model, model.tokenizer, rows, plan.train, folder, play, soft, plan.served.model, watching)
     return Distilled(plan, out, done)
 

@@ -41,6 +41,16 @@ def known(file: Path) -> dict[str, Any]:
     return found
 
 
+def claim(file: Path, wanted: Mapping[str, Any], begun: bool) -> None:
+    """Makes a folder a plan's; one in which nothing was begun may have been another's, which failed.
+
+    Raises:
+        ValueError: What was begun there is of another plan.
+    """
+    if not begun or not is_of(file, wanted):
+        keep(file, wanted)
+
+
 def keep(file: Path, wanted: Mapping[str, Any]) -> None:
     """Writes what `is_of` reads."""
     file.parent.mkdir(parents=True, exist_ok=True)

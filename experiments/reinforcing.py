@@ -13,10 +13,11 @@ from icrl.envs.types import AnyWorld
 from icrl.experiments.distill_data import PLAN
 from icrl.experiments.distill_home import TRAINING, base_model, home, student, trained_in
 from icrl.experiments.distill_plan import DistillPlan
-from icrl.experiments.distill_watch import Telling, playing, processes, silently
+from icrl.experiments.distill_watch import Bar, playing, processes, silently
 from icrl.experiments.distilling import Distilled, as_plan
-from icrl.experiments.planned import is_of, keep
+from icrl.experiments.planned import claim, is_of
 from icrl.experiments.progress import Begin, told
+from icrl.finetune import running
 from icrl.finetune.adapters import wrapped
 from icrl.finetune.grpo import Episodic, Games
 from icrl.finetune.grpo import reinforce as train
@@ -59,12 +60,12 @@ def _reinforced(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[
     if by.start == "distilled":
         about |= {"round": plan.rounds.count}
     main = processes().is_main_process
-    if not is_of(folder / PLAN, about) and main:
-        keep(folder / PLAN, about)
+    with processes().main_process_first():
+        claim(folder / PLAN, about, running.begun(folder))
     model = base_model(plan)
     teacher = plan.teaches() if by.reward == "agreement" else None
     plays = Episodic(games(plan, model), by.earned(teacher), by.plays, plan.data.seed)
-    watching, play = (Telling(begin if main else silently), *callbacks), playing(plan)
+    watching, play = (Bar(begin if main else silently), *callbacks), playing(plan)
     how, base, start = (by, plan.train), plan.served.model, begun(plan, out, model)
     return Distilled(plan, out, train(start, model.tokenizer, plays, how, folder, play, base, watching))
 

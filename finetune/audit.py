@@ -23,9 +23,8 @@ is on average: a place that tells which of five arms is best gives half a nat.""
 class Audit:
     """Collects what is looked at, game by game."""
 
-    places: dict[int, list[Ints]] = field(default_factory=dict)
-    """By number of arms, the best arm's place of each game [games]."""
-    names: dict[int, list[Sequence[str]]] = field(default_factory=dict)
+    games: dict[int, tuple[list[Sequence[str]], list[int]]] = field(default_factory=dict)
+    """By number of arms, the labels of each game with one best arm, and this arm's place."""
     apart: list[float] = field(default_factory=list)
     """Of each step, the probability with which who is learnt from would have chosen another arm than was played."""
 
@@ -37,14 +36,17 @@ class Audit:
             self.apart += (1 - (taught * took).sum(axis=2)[both]).tolist()
         if played.means is None or played.means.ndim != 2 or played.names is None:
             return
-        k = played.public.n_arms
-        self.places.setdefault(k, []).append(played.means.argmax(axis=1))
-        self.names.setdefault(k, []).extend(played.names)
+        wins = played.means == np.nanmax(played.means, axis=1, keepdims=True)
+        for b in np.flatnonzero(wins.sum(axis=1) == 1):
+            there = np.flatnonzero(~np.isnan(played.means[b]))  # of a game with fewer arms than its task has
+            found = self.games.setdefault(len(there), ([], []))
+            found[0].append([played.names[b][k] for k in there])
+            found[1].append(int(wins[b, there].argmax()))
 
     def found(self) -> dict[str, Any]:
         """Information that place and label have about the best arm, and how far players are from the teacher."""
         leaks = _leaks(self)
-        odd = [best % 2 == 0 for bests in self.places.values() for best in np.concatenate(bests)]
+        odd = [best % 2 == 0 for _, bests in self.games.values() for best in bests]
         return {
             "games": len(odd),
             "leaks": leaks,
@@ -60,11 +62,11 @@ def _tells(found: dict[str, float]) -> bool:
 
 def _leaks(audit: Audit) -> dict[str, dict[str, float]]:
     """What place and label tell, on average over games of all numbers of arms; nothing if there were no games."""
-    if not audit.places:
+    if not audit.games:
         return {}
-    games = {k: len(names) for k, names in audit.names.items()}
-    found = [leak(np.array(audit.names[k]), np.concatenate(audit.places[k]), np.random.default_rng(0)) for k in games]
-    share = np.array(list(games.values())) / sum(games.values())
+    found = [leak(np.array(names), np.array(best), np.random.default_rng(0)) for names, best in audit.games.values()]
+    games = np.array([len(best) for _, best in audit.games.values()])
+    share = games / games.sum()
     return {what: beside(share @ np.array([one[f"{what} and best"] for one in found])) for what in ("place", "label")}
 
 

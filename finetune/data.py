@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ from datasets.exceptions import DatasetGenerationError
 from icrl.finetune.corpus import Corpus
 from icrl.finetune.rows import begins, columns
 
-MANIFEST, TRAIN, VALIDATION, COUNTS = "manifest.json", "train", "validation", "counts.json"
+MANIFEST, COUNTED = "manifest.json", "counts.json"
+PARTS = TRAIN, VALIDATION = "train", "validation"
 FEATURES = Features(
     input_ids=Sequence(Value("int32")),
     labels=Sequence(Value("int32")),
@@ -52,7 +53,7 @@ class Amount:
 
 
 @dataclass
-class Written:
+class Counts:
     """What was written, as it is being written."""
 
     rows: int = 0
@@ -64,7 +65,7 @@ class Written:
     batches: int = 0
 
 
-def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: Watch) -> Iterator[dict[str, Any]]:
+def rows(corpus: Corpus, amount: Amount, window: int, written: Counts, watch: Watch) -> Iterator[dict[str, Any]]:
     """Rows until there are enough decisions.
 
     Args:
@@ -89,7 +90,7 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: W
                     f"data: a row of {n} tokens is longer than the model's window of {window}; use shorter horizons, "
                     "or a history that does not grow"
                 )
-            mark = hashlib.blake2b(row.ids.tobytes() + str(found["labels"]).encode(), digest_size=12).digest()
+            mark = _mark(found)
             written.repeated += (again := mark in known)
             if again and amount.once:
                 continue
@@ -107,9 +108,20 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Written, watch: W
             )
 
 
+def _mark(row: Mapping[str, Any]) -> bytes:
+    """A hash of what is read and learnt."""
+    return hashlib.blake2b(repr((row["input_ids"], row["labels"])).encode(), digest_size=12).digest()
+
+
+def shared(train: Dataset, validation: Dataset) -> int:
+    """How many of the rows to validate on are rows to train on as well, as short histories repeat."""
+    marks = {_mark(row) for row in train}
+    return sum(_mark(row) in marks for row in validation)
+
+
 def write(corpus: Corpus, amount: Amount, window: int, out: Path, begin: Callable[[int], Watch]) -> None:
     """Streams rows to a data set in a folder that is not there yet, with what they are in numbers."""
-    written, watch = Written(), begin(amount.decisions)
+    written, watch = Counts(), begin(amount.decisions)
     with TemporaryDirectory(dir=out.parent) as scratch, _quiet():
         try:
             made = Dataset.from_generator(
@@ -121,7 +133,7 @@ def write(corpus: Corpus, amount: Amount, window: int, out: Path, begin: Callabl
         except DatasetGenerationError as error:  # whatever went wrong is behind it
             raise (error.__cause__ or error) from None
         made.save_to_disk(f"{scratch}/whole")
-        Path(f"{scratch}/whole/{COUNTS}").write_text(json.dumps(asdict(written)), encoding="utf-8")
+        Path(f"{scratch}/whole/{COUNTED}").write_text(json.dumps(asdict(written)), encoding="utf-8")
         Path(f"{scratch}/whole").rename(out)
 
 
@@ -138,8 +150,8 @@ def _quiet() -> Iterator[None]:
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """The numbers of what `write` wrote; see `Written`."""
-    found: dict[str, int] = json.loads((folder / COUNTS).read_text(encoding="utf-8"))
+    """The numbers of what `write` wrote; see `Counts`."""
+    found: dict[str, int] = json.loads((folder / COUNTED).read_text(encoding="utf-8"))
     return found
 
 

@@ -37,8 +37,10 @@ Play = Callable[[Any, Any], Played]
 def at_play(trained: Any, tokenizer: Any) -> Iterator[TransformersModel]:
     """A model in training as one that plays; then it goes on in the mode that it was in."""
     training = trained.training
-    yield TransformersModel("training", trained.eval(), tokenizer)
-    trained.train(training)
+    try:
+        yield TransformersModel("training", trained.eval(), tokenizer)
+    finally:
+        trained.train(training)
 
 
 class Looking(TrainerCallback):  # type: ignore[misc]  # transformers counts as untyped

@@ -99,6 +99,11 @@ def fills(tokenizer: Any) -> int:
     return pad
 
 
+def begun(out: Path) -> bool:
+    """Whether something has been trained in a folder."""
+    return any(out.glob("checkpoint-*"))
+
+
 def _last(out: Path) -> str | None:
     """The newest checkpoint that is whole: the trainer's state is the last file to be written."""
     whole = [path.parent for path in out.glob("checkpoint-*/trainer_state.json")]

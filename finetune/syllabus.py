@@ -47,7 +47,7 @@ class Syllabus:
         players: Who make the histories, given the prompt, which the model itself reads when it is one of them.
         label: What is learnt of them; see `icrl.finetune.labels.Label`.
         teacher: Whose choices are learnt, for labels that need one.
-        decisions: How many decisions of an episode are drawn, to be learnt once each, where each is a row of its own,
+        per_episode: How many decisions of an episode are drawn, to be learnt once each, where each is a row of its own,
             as of summaries: early ones more often, since later ones differ less.
     """
 
@@ -56,7 +56,7 @@ class Syllabus:
     players: Shares[Callable[[Prompt], AnyAgent]]
     label: Label
     teacher: AnyAgent | None = None
-    decisions: int = 16
+    per_episode: int = 16
     keep: float = 1.0
     """The share of each batch's episodes that are learnt: those of least regret."""
 
@@ -86,5 +86,5 @@ class Syllabus:
 
     def times(self, rng: Generator, steps: int) -> Collection[int]:
         """Steps to learn, drawn evenly over orders of magnitude."""
-        drawn = np.exp(rng.uniform(0, np.log(steps + 1), self.decisions)).astype(np.int64) - 1
+        drawn = np.exp(rng.uniform(0, np.log(steps + 1), self.per_episode)).astype(np.int64) - 1
         return set(drawn.tolist())

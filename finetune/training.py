@@ -107,7 +107,10 @@ class Training(Spec):
                 )
             given |= {"target_modules": there}
         with placed("lora", TypeError):
-            return LoraConfig(**given)
+            found = LoraConfig(**given)
+        if found.use_dora and (empty := _with_empty_rows(model, given["target_modules"])):
+            raise ValueError(f"lora.use_dora: {empty} has rows of zeros, by whose length DoRA divides; leave it out")
+        return found
 
     def arguments(self, out: str, *parts: Dataset) -> SFTConfig:
         """TRL's settings for such rows, to train on and to find the loss on.
@@ -117,9 +120,17 @@ class Training(Spec):
         """
         given = SFT | hardware() | self.sft
         longest = (len(ids) for rows in parts for ids in rows["input_ids"])
-        room = max(PACK, *longest) if given.get("packing") else None
+        room = max((PACK, *longest)) if given.get("packing") else None
         with placed("sft", TypeError):
             return SFTConfig(output_dir=out, max_length=room, seed=self.seed, **given)
+
+
+def _with_empty_rows(model: Any, targets: Any) -> str | None:
+    """A module of these names that has a row of zeros."""
+    for name, part in model.named_modules():
+        if isinstance(targets, list) and name.rpartition(".")[2] in targets and not part.weight.any(dim=1).all():
+            return str(name)
+    return None
 
 
 def check_keys(where: str, given: Mapping[str, Any], kind: type, ours: Mapping[str, str]) -> None:

@@ -95,11 +95,12 @@ def distill_eval(
     times the horizon. Normalised regret is 0 for the teacher's and 1 for that of uniform play. For the plan's own
     adapter and all splits DIR/evaluation.json is written, split by split: splits that are there are not played again.
     """
-    from icrl.experiments.distill_eval import evaluate, perplexity, students
+    from icrl.experiments.distill_eval import evaluate, students
     from icrl.experiments.distill_found import card, table, verdict
     from icrl.experiments.distill_home import trained_in
     from icrl.experiments.distill_plan import DistillPlan
     from icrl.experiments.planned import keep
+    from icrl.models.perplexity import perplexity
 
     given, out = DistillPlan.load(plan), out.expanduser()
     read = None if text is None else text.read_text(encoding="utf-8")

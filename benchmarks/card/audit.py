@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from card.common import each
-from icrl.finetune.audit import beside, leak, placed
+from icrl.finetune.audit import Audit, beside, leak, placed
 from icrl.finetune.corpus import DIARIES, Corpus
 from icrl.prompts.chat import ChatTokenizer
 
@@ -23,14 +23,13 @@ def audit(tokenizer: ChatTokenizer, batches: int) -> dict[str, Any]:
     its label, tells it.
     """
     corpus, rows = Corpus(tokenizer, seed=0), Counter[bytes]()
-    names, best = list[tuple[str, ...]](), list[int]()
+    games = Audit()
     for i in each(range(DIARIES.warmup, DIARIES.warmup + batches), "audit"):
         if i % 4 == 0:
             rows.update(row.ids.tobytes() for row in corpus.batch(i))
         _, _, played = corpus.games(i, np.random.default_rng((corpus.seed, i)))
-        if played.means is not None and played.means.ndim == 2 and played.public.n_arms == ARMS:
-            names += played.names or ()
-            best += played.means.argmax(axis=1).tolist()
+        games.add(played, None)
+    names, best = games.games[ARMS]
     rng = np.random.default_rng(0)
     found = leak(np.array(names), np.array(best), rng) | {"label and place": placed(np.array(names), rng)}
     return {

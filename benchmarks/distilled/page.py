@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from distilled.asked import ENTROPIES
+from distilled.asked import rows as asked_rows
 from scipy import stats
 
 ABOUT = """Written by `python benchmarks/distill_study.py`, from `benchmarks/results/distill_study.json`. pocket,
 weights {revision}; {machine}; {decisions:,} decisions, LoRA of rank 32, learning rate 5e-4 and label `policy`, unless
 `benchmarks/distilled/plans.py` says otherwise; 256 episodes (128 of the Gaussian task) on the same luck, bootstrap
 intervals (95 %). Agreement and total variation are with the teacher's policy, on the teacher's histories and on the
-student's own. Controls are judged beside UCB."""
+student's own. Controls are judged beside UCB. UCB and Thompson have three training seeds, the others one, so their
+intervals are over episodes only. In the test of odd and even places labels are drawn for each episode, as in all
+prompts; what is fixed or drawn anew is the places, by which the audit fails the one and passes the other."""
 SEEDS = """Over training seeds, all on the same luck: the mean, with Student's t for the spread between seeds and 1.96
 standard errors for that between episodes, added by their squares."""
 HEADS = ("student", "normalised regret", "suffix failure", "beside the teacher's", "K MinFrac", "beside the teacher's")
@@ -20,13 +24,14 @@ MORE = ("GreedyFrac", "agreement", "on its own", "total variation", "on its own"
 SPREAD = ("suffix failure", "K MinFrac")
 ALIKE = ("agreement", "total variation")
 WHOSE = ("the teacher's", "its own")
-ENTROPIES = ("entropy on its own histories", "teacher's entropy on the teacher's histories")
 
 
 def page(found: Mapping[str, Any]) -> str:
     """As Markdown; parts that are missing are not there."""
     students = {name: part for name, part in found.items() if isinstance(part, dict) and "splits" in part}
     lines = ["# Figures of distilling", "", ABOUT.format(revision=found["model"]["revision"], **found)]
+    asked = iter(asked_rows(_by_seeds(students)))
+    lines += _table("What was asked", ("student", "what", "asked", "mean over seeds", ""), asked)
     for split in dict.fromkeys(split for part in students.values() for split in part["splits"]):
         rows = (_row(name, part["splits"][split]) for name, part in students.items() if split in part["splits"])
         lines += _table(split, (*HEADS, *MORE), rows)
@@ -61,12 +66,8 @@ def _interval(cells: Sequence[float]) -> str:
 
 def _seeds(students: Mapping[str, Any]) -> list[str]:
     """Teachers of which there are several seeds."""
-    groups: dict[str, list[Any]] = {}
-    for name, part in students.items():
-        if "new labels" in part["splits"] and ", seed " in name:
-            groups.setdefault(name.partition(", seed ")[0], []).append(part["splits"]["new labels"])
     rows = []
-    for name, sides in groups.items():
+    for name, sides in _by_seeds(students).items():
         if len(sides) > 1:
             cells = [_over([side["normalised"] for side in sides])]
             cells += [_over([side["beside"][measure] for side in sides]) for measure in SPREAD]
@@ -77,6 +78,15 @@ def _seeds(students: Mapping[str, Any]) -> list[str]:
     heads = ("student", "normalised regret", "suffix failure beside", "K MinFrac beside", *ALIKE)
     table = _table("New labels, over seeds", heads, iter(rows)) if rows else []
     return [*table[:2], SEEDS, "", *table[3:]] if table else []
+
+
+def _by_seeds(students: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What was found with new labels, by teacher or control, a side for each seed."""
+    groups: dict[str, list[Any]] = {}
+    for name, part in students.items():
+        if "new labels" in part["splits"] and ", seed " in name:
+            groups.setdefault(name.partition(", seed ")[0], []).append(part["splits"]["new labels"])
+    return groups
 
 
 def _over(intervals: Sequence[Sequence[float]]) -> str:

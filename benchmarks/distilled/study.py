@@ -19,6 +19,7 @@ from icrl.experiments.distill_eval import evaluate, students
 from icrl.experiments.distill_measures import BATCH, MEASURES
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import LONGER, Split, splits
+from icrl.experiments.distill_watch import silently
 from icrl.experiments.distilling import Distilled, as_plan
 from icrl.experiments.paired import paired_difference
 from icrl.finetune import data as store
@@ -30,17 +31,21 @@ PAIRS = 128
 """Episodes of three times the horizon that two students play."""
 
 
-def nothing(title: str, steps: int) -> Any:
-    """Watches nothing."""
-    return lambda name, done, tokens: None
-
-
 def student(name: str, seed: int, decisions: int, wanted: tuple[str, ...]) -> dict[str, Any]:
     """Trains one and judges it, beside its teacher, or a control beside UCB."""
     given, done = trained(name, seed, decisions)
-    own = {"student": students(given, done.folder)["student"]}
-    beside = given.model_copy(update={"teacher": UCB}) if name.startswith("control") else given
-    found = evaluate(beside, own, nothing, wanted)
+    return _judged(done, given.model_copy(update={"teacher": UCB}) if name.startswith("control") else given, wanted)
+
+
+def example(path: str, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """Trains by an example's file, and judges it."""
+    given, out = DistillPlan.load(path), RUNS / "example"
+    return _judged(timed(lambda: icrl.distill(given, out, silently), out), given, wanted)
+
+
+def _judged(done: Distilled, beside: DistillPlan, wanted: tuple[str, ...]) -> dict[str, Any]:
+    own = {"student": students(done.plan, done.folder)["student"]}
+    found = evaluate(beside, own, silently, wanted)
     return {
         "minutes": minutes(done.folder),
         "audit": store.read(done.folder / DATA)[2]["audit"],
@@ -54,7 +59,7 @@ def student(name: str, seed: int, decisions: int, wanted: tuple[str, ...]) -> di
 def base(wanted: tuple[str, ...]) -> dict[str, Any]:
     """What pocket does as it is, beside UCB."""
     given = as_plan(plan("UCB", 0))
-    found = evaluate(given, {"student": icrl.load_model("pocket")}, nothing, wanted)  # type: ignore[dict-item]
+    found = evaluate(given, {"student": icrl.load_model("pocket")}, silently, wanted)  # type: ignore[dict-item]
     return {"splits": {split: asdict(sides["student"]) for split, sides in found.items()}}
 
 
@@ -83,7 +88,7 @@ def on_policy(decisions: int) -> dict[str, Any]:
 def reinforced(path: str) -> dict[str, Any]:
     """GRPO from the base, by an example: reward beside the base's, on the same luck, with new labels."""
     given, out = DistillPlan.load(path), RUNS / "reinforced"
-    done = timed(lambda: icrl.reinforce(given, out, nothing), out)
+    done = timed(lambda: icrl.reinforce(given, out, silently), out)
     split = named(given, "new labels")
     how: dict[str, Any] = {"episodes": 1000, "seed": 1000, "batch": BATCH}
     models = students(given, done.folder, str(done.trained.folder))
@@ -103,7 +108,7 @@ def _rewards(runs: icrl.Episodes) -> Any:
 
 
 def timed(work: Callable[[], Distilled], out: Path) -> Distilled:
-    """Does it, and writes down how long it took, if nothing of it was there before."""
+    """Does it, and writes down how long it took, if silently of it was there before."""
     new, start = not out.exists(), time.perf_counter()
     done = work()
     if new:
@@ -124,7 +129,7 @@ def named(given: DistillPlan, name: str) -> Split:
 def trained(name: str, seed: int, decisions: int) -> tuple[DistillPlan, Distilled]:
     """A plan, and what came of it; what is there already is not done again."""
     given, out = as_plan(plan(name, seed, decisions)), folder(name, seed, decisions)
-    return given, timed(lambda: icrl.distill(given, out, nothing), out)
+    return given, timed(lambda: icrl.distill(given, out, silently), out)
 
 
 def folder(name: str, seed: int, decisions: int) -> Path:

@@ -7,21 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from icrl import load_model
+from icrl.agents import LLMAgent
 from icrl.cli import app
 from icrl.envs import make
 from icrl.experiments import distill_eval, distilling
-from icrl.experiments.distill_eval import evaluate, perplexity, students
+from icrl.experiments.distill_eval import evaluate, students
 from icrl.experiments.distill_found import table, verdict
-from icrl.experiments.distill_parts import judged
+from icrl.experiments.distill_measures import compared
+from icrl.experiments.distill_parts import judged, told
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_splits import splits
 from icrl.finetune import data as store
-from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, trained
+from icrl.finetune.heldout import EVALUATION_SEEDS, STORIES, held_out, trained
+from icrl.models.perplexity import perplexity
+from icrl.prompts import scenarios
 
 PLAN = """
 model: pocket
@@ -100,6 +105,7 @@ def test_the_manifest_tells_where_rows_come_from(out):
     seen = {token for row in train["input_ids"] for token in row}
     words = {load_model("pocket").tokenizer.convert_tokens_to_ids(word) for word in held_out("buttons")}
     assert not seen & words, "held-out labels are never shown"
+    assert manifest["validation rows that training has too"] == 0 and manifest["audit"]["as the chat template marks"]
     both = {tuple(ids) for part in (train, validation) for ids in part["input_ids"]}
     assert len(both) == len(train) + len(validation)
 
@@ -121,11 +127,19 @@ def test_a_folder_of_another_plan_is_left_alone(out):
 
 @pytest.mark.filterwarnings("ignore:train. no state kept")  # after so few steps
 @pytest.mark.parametrize("kind", ["dagger", "best"])
-def test_rounds_on_the_models_own_histories(tmp_path, kind):
+def test_rounds_on_the_models_own_histories(tmp_path, kind, monkeypatch):
+    asked, write_rows = [], distilling.write_rows
+
+    def watched(given, rows, folder, begin):
+        asked.append(rows.once)
+        return write_rows(given, rows, folder, begin)
+
+    monkeypatch.setattr(distilling, "write_rows", watched)
     fields = {"rounds": {"count": 1, "kind": kind, "decisions": 60, "keep": 0.5}, "data__decisions": 60}
     given = plan(**fields, data__validation=20, data__context=[{"agent": "teacher"}], train__looks=1)
     done = distilling.distill(given, tmp_path, begin)
     assert done.trained.folder == tmp_path / "round-1" / "training" / "adapter"
+    assert asked == [True, kind == "dagger"], "of what was taken, how often it was is learnt"
     first, second = (store.read(tmp_path / part / "data") for part in (".", "round-1"))
     assert second[2]["round"] == 1 and "round" not in first[2]
     gathered = distilling._gathered(tmp_path, 1)
@@ -146,7 +160,7 @@ def test_a_model_alone_keeps_its_best_from_the_first_training_on():
     pocket = load_model("pocket")
     assert own.syllabus(pocket.tokenizer, pocket).keep == own.about_data["keep"] == 0.5
     for other in (plan(rounds=rounds), plan(data__context=alone)):
-        assert other.syllabus(pocket.tokenizer, pocket).keep == 1 and "keep" not in other.about_data
+        assert other.syllabus(pocket.tokenizer, pocket).keep == other.about_data["keep"] == 1
 
 
 def test_some_splits_another_adapter_and_what_was_forgotten(out):
@@ -203,13 +217,14 @@ def test_nobody_forgets_alone(out):
 
 
 def test_a_teacher_is_as_good_as_itself():
-    """A model in the teacher's place: what is measured of it beside itself is nothing."""
-    found = evaluate(
-        plan(teacher={"model": "pocket"}), {"base": load_model("pocket"), "student": load_model("pocket")}, begin
-    )
-    side = found["in distribution"]["student"]
-    assert side.agreement["total variation on its own histories"] < 0.7
-    assert set(table(found)["split"]) == set(found) and isinstance(verdict(found), list)
+    """A model in the teacher's place: nothing of it is apart from itself."""
+    pocket, split = load_model("pocket"), splits(plan())[0]
+    found = {split.name: compared(split, {"student": pocket}, LLMAgent(pocket, split.prompt), 8, 0)}
+    side = found[split.name]["student"]
+    assert set(side.beside.values()) == {(0.0, 0.0, 0.0)} and side.normalised[0] == 0
+    assert side.agreement["agreement on its own histories"] == 1 and verdict(found) == []
+    assert side.agreement["total variation on the teacher's histories"] < 1e-5
+    assert list(table(found)["player"]) == ["student"]
 
 
 def test_splits_are_what_they_are_called():
@@ -229,6 +244,24 @@ def test_splits_are_what_they_are_called():
     assert [split.name for split in splits(plan(evaluate__task="switching"))] == [
         *("in distribution", "new labels", "new scenario", "horizon x3"),
     ]
+
+
+def test_labels_that_rows_show_are_never_new():
+    """Neither a story's own, nor those that no plan names; and stories may be drawn at any depth."""
+    story = scenarios()["buttons"].model_dump() | {"labels": [*trained()[:5], *held_out("ads")[:5]]}
+    assert splits(plan(data__prompt={"scenario": story}))[1].prompt.words == held_out("ads")[:5]
+    all_shown = splits(plan(data__prompt={"scenario": story | {"labels": list(trained()[:6])}}))[1].prompt
+    assert not set(all_shown.words) & set(trained())
+    others = [name for name in scenarios() if name not in STORIES]
+    deep = plan(data__prompt={"scenario": {"choice": ["buttons", {"choice": others}]}})
+    assert "new scenario" not in [split.name for split in splits(deep)]
+
+
+def test_games_that_rows_show_are_nobodys_evaluation():
+    fields = {"demonstrations": {"teacher": "UCB"}, "labels": list("abcdefg")}
+    first, second = (told(fields, np.random.default_rng(seed), make("bernoulli-hard")) for seed in (0, 1))
+    assert first.games.episodes[0].seed != second.games.episodes[0].seed
+    assert first.games.episodes[0].seed not in EVALUATION_SEEDS
 
 
 def test_a_model_is_judged_as_it_was_trained():
@@ -263,6 +296,7 @@ def test_labels_of_a_prompt_that_names_some_are_those():
         ({"train__sft": {"max_length": 3}}, "sft.max_length: it cannot be given here"),
         ({"evaluate__seed": 10**6}, "less than 999999"),
         ({"label": "taken", "rounds": {"count": 1}}, "rounds.kind: in dagger a teacher labels"),
+        ({"train__sft": {"packing": True}}, "train.sft.packing: whole policies cannot be packed"),
     ],
 )
 def test_bad_plans(changes, sentence):
@@ -271,9 +305,6 @@ def test_bad_plans(changes, sentence):
 
 
 def test_a_teacher_that_cannot_play_the_task(tmp_path):
-    bad = plan(data__tasks=[{"kind": "dueling", "preset": "x"}], label="taken")
-    with pytest.raises(ValueError):
-        distilling.write(bad, tmp_path, begin)
     pairs = plan(data__tasks=["dueling"], data__context=[{"agent": "teacher"}], label="taken")
     with pytest.raises(ValueError, match="UCB cannot play this task"):
         distilling.write(pairs, tmp_path, begin)
@@ -314,19 +345,14 @@ def test_rows_that_were_begun_for_another_plan(tmp_path):
     assert distilling.write(plan(), tmp_path, begin)["written"]["train"]["rows"] == len(train)
 
 
-def test_what_tells_the_best_arm_is_said_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr("icrl.finetune.audit.SURE", 2.0)
-    monkeypatch.setattr("icrl.finetune.audit.NATS", -1.0)
-    with pytest.warns(UserWarning, match="the audit failed: an arm's place or label tells"):
-        distilling.write(plan(data__context=[{"agent": "teacher"}]), tmp_path, begin)
-
-
 def test_errors_of_rows_are_sentences(tmp_path, monkeypatch):
     teacher = [{"agent": "teacher"}]
     with monkeypatch.context() as narrow:
         narrow.setattr(distilling, "load_window", lambda *args: 100)
         with pytest.raises(ValueError, match=r"data: a row of \d+ tokens is longer than the model's window of 100"):
             distilling.write(plan(data__context=teacher), tmp_path / "long", begin)
+    again = distilling.write(plan(data__context=teacher, data__validation=30), tmp_path / "long", begin)
+    assert again["data"]["validation"] == 30, "where nothing came of a plan, another may begin"
     few = plan(
         data__tasks=[{"n_arms": 2, "horizon": 1, "means": {"kind": "uniform"}}],
         data__prompt={"labels": ["red", "blue"], "history": "summary"},
@@ -344,6 +370,24 @@ def test_of_thoughts_only_what_was_said_can_be_learnt(tmp_path):
     row = store.read(tmp_path / "taken" / "data")[0][0]
     learnt = load_model("pocket").tokenizer.decode([token for token in row["labels"] if token != -100])
     assert "known yet" in learnt or "Best so far" in learnt
+
+
+def test_a_model_that_was_not_made_for_chats(tmp_path):
+    """It learns from a history that is no chat; of one in turns a sentence says what is missing."""
+    pocket = load_model("pocket")
+    pocket.model.save_pretrained(tmp_path / "plain")
+    pocket.tokenizer.chat_template = None
+    pocket.tokenizer.save_pretrained(tmp_path / "plain")
+    given = {"model": str(tmp_path / "plain"), "data__context": [{"agent": "teacher"}]}
+    with pytest.raises(ValueError, match="layout: 'turns' needs a model with a chat template; use layout='log'"):
+        distilling.write(plan(**given), tmp_path / "turns", begin)
+    found = distilling.write(plan(**given, data__prompt={"layout": "log"}), tmp_path / "log", begin)
+    assert found["written"]["train"]["decisions"] >= 200 and found["audit"]["as the chat template marks"] is None
+
+
+def test_there_is_no_such_split():
+    with pytest.raises(ValueError, match="split: there is no 'newlabels' of this plan; there are in distribution, new"):
+        evaluate(plan(), {"student": load_model("pocket")}, begin, ["newlabels"])
 
 
 def test_there_is_nothing_to_judge_yet(tmp_path):

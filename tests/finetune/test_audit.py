@@ -50,6 +50,17 @@ def test_a_few_games_that_tell_are_found_among_others():
     assert not found.found()["passed"] and Audit().found()["leaks"] == {}
 
 
+def test_games_with_several_best_arms_and_with_missing_ones_tell_nothing():
+    """Means are NaN where a game has no such arm; of arms that are equally good none is the best."""
+    runs = games(odd=False, fixed=True, n=600)
+    rng = np.random.default_rng(1)
+    means = rng.permuted(np.tile([0.7, 0.3, 0.2, np.nan], (600, 1)), axis=1)
+    few = audited(replace(runs, means=means, names=games(odd=False, fixed=False, n=600).names))
+    assert few["passed"] and few["games"] == 600 and few["best at an odd place"] == pytest.approx(2 / 3, abs=0.06)
+    tied = audited(replace(runs, means=np.tile([0.7, 0.7, 0.3, 0.3], (600, 1))))
+    assert tied["games"] == 0 and tied["leaks"] == {} and tied["passed"]
+
+
 def test_how_far_players_are_from_the_teacher():
     own, runs = rollout(UCB(), TASK, episodes=256), games(odd=False, fixed=False)
     found = Audit()

@@ -223,6 +223,19 @@ def test_modules_that_a_model_has_not(pocket):
         Training(lora={"target_modules": ["c_attn"]}).adapter(pocket.model)
 
 
+def test_other_kinds_of_adapters(pocket, tmp_path):
+    """rsLoRA on pocket; DoRA on a model that it can be divided on, which pocket is not."""
+    assert learn(pocket, tmp_path / "rs", lora={"use_rslora": True}).folder.is_dir()
+    assert json.loads((tmp_path / "rs" / "adapter" / "adapter_config.json").read_text())["use_rslora"]
+    other = load_model("pocket")
+    with pytest.raises(ValueError, match=r"lora.use_dora: .*_proj has rows of zeros, by whose length DoRA divides"):
+        Training(lora={"use_dora": True}).adapter(other.model)
+    with torch.no_grad():
+        for weight in other.model.parameters():
+            weight += 1e-3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    assert learn(other, tmp_path / "do", lora={"use_dora": True}).folder.is_dir()
+
+
 def test_whole_policies_cannot_be_packed(pocket, tmp_path):
     with pytest.raises(ValueError, match=r"sft.packing: rows with whole policies cannot be packed"):
         train(

@@ -5,12 +5,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from scipy import stats
 
 from icrl.agents import UCB, Greedy, LLMAgent, NoiseCurriculum, Uniform, rollout
 from icrl.envs import Bandit, Gap, UniformMeans, make
 from icrl.finetune.corpus import Corpus
-from icrl.finetune.data import Amount, Written, rows
+from icrl.finetune.data import Amount, Counts, rows, shared
 from icrl.finetune.heldout import EVALUATION_SEEDS
 from icrl.finetune.labels import Labels
 from icrl.finetune.rollin import RollIn
@@ -72,14 +73,13 @@ def test_the_best_games_of_a_batch_may_be_kept(tokenizer):
 
 
 def test_of_summaries_some_decisions_are_learnt(tokenizer):
-    corpus = Corpus(tokenizer, 0, syllabus(prompt=Prompt(Summary(), labels=WORDS), decisions=3))
+    corpus = Corpus(tokenizer, 0, syllabus(prompt=Prompt(Summary(), labels=WORDS), per_episode=3))
     sizes = [len(corpus.batch(i)) / len(corpus.games(i, np.random.default_rng((0, i)))[2]) for i in range(20)]
     assert max(sizes) <= 3 and min(sizes) >= 1
 
 
 def test_rows_come_once_and_are_counted(tokenizer):
-    written, told = Written(), []
-    corpus = Corpus(tokenizer, 0, syllabus(prompt=Prompt(Summary(), labels=WORDS[:2])))
+    written, told = Counts(), []
     corpus = Corpus(tokenizer, 0, syllabus(prompt=Prompt(Summary(), labels=WORDS[:4])))
     found = list(rows(corpus, Amount(300), 10_000, written, lambda name, n, tokens: told.append(n)))
     marks = Counter((tuple(row["input_ids"]), tuple(row["labels"])) for row in found)
@@ -89,11 +89,17 @@ def test_rows_come_once_and_are_counted(tokenizer):
     assert written.tokens == sum(len(row["input_ids"]) for row in found)
 
 
+def test_rows_to_validate_on_that_training_has_are_counted():
+    first, other = {"input_ids": [1, 2], "labels": [-100, 2]}, {"input_ids": [1, 2], "labels": [-100, 3]}
+    parts = Dataset.from_list([first]), Dataset.from_list([other, first, first])
+    assert shared(*parts) == 2
+
+
 def test_of_drawn_labels_all_repeats_are_rows(tokenizer):
     """How often a label comes at a state is what is learnt there."""
     one = Shares((lambda rng: Bandit(n_arms=2, horizon=1, means=UniformMeans()),), (1.0,))
     prompt, players = Prompt(Summary(), labels=WORDS[:2]), Shares((always(Uniform()),), (1.0,))
-    source, written = Syllabus(one, lambda rng, task: prompt, players, "taken"), Written()
+    source, written = Syllabus(one, lambda rng, task: prompt, players, "taken"), Counts()
     corpus = Corpus(tokenizer, 0, source)
     found = list(rows(corpus, Amount(300, once=False), 10_000, written, lambda *args: None))
     assert len(found) == written.rows >= 300 and written.repeated == len(found) - 4, "two labels in two orders"
@@ -101,7 +107,7 @@ def test_of_drawn_labels_all_repeats_are_rows(tokenizer):
 
 def test_rows_are_never_cut(tokenizer):
     with pytest.raises(ValueError, match=r"data: a row of \d+ tokens is longer than the model's window of 60"):
-        list(rows(Corpus(tokenizer, 0, syllabus()), Amount(10), 60, Written(), lambda *args: None))
+        list(rows(Corpus(tokenizer, 0, syllabus()), Amount(10), 60, Counts(), lambda *args: None))
 
 
 def test_a_teacher_that_cannot_play_is_named(tokenizer):
