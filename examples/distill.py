@@ -1,26 +1,22 @@
 """Teach a model to play like an algorithm, and see what it learnt: UCB's choices in pocket's weights, by LoRA.
 
-`python distill.py` takes some three minutes and shows the way; 150,000 decisions, as in distill.yaml, play like UCB.
+`python distill.py` does what distill.yaml says, in about 15 minutes on 2 cores; `python distill.py 30000` learns from
+so many decisions only, in a few minutes, which shows the way.
 """
 
 import sys
+from pathlib import Path
+
+import yaml
 
 import icrl
 from icrl.finetune.heldout import held_out  # words that no training shows
 
-plan = {
-    "model": "pocket",
-    "teacher": {"type": "UCB", "alpha": 0.5},
-    "label": "policy",  # what is learnt of each step: the teacher's policy there, whoever played
-    "data": {
-        "tasks": [{"n_arms": {"choice": [3, 5]}, "horizon": {"log": [10, 50]}, "means": {"kind": "uniform"}}],
-        "context": [{"agent": "teacher", "weight": 0.8}, {"agent": "Uniform", "weight": 0.2}],
-        "decisions": int(sys.argv[1]) if len(sys.argv) > 1 else 50_000,
-        "validation": 500,
-    },
-    "train": {"lora": {"r": 32, "lora_alpha": 64}, "sft": {"learning_rate": 5e-4}, "looks": 2},
-    "evaluate": {"task": {"preset": "bernoulli-hard", "horizon": 50}, "looks": 32},
-}
+plan = yaml.safe_load(Path(__file__).with_name("distill.yaml").read_text(encoding="utf-8"))
+if len(sys.argv) > 1:
+    plan["data"] |= {"decisions": int(sys.argv[1]), "validation": 500}
+    plan["train"] |= {"looks": 2}
+    plan["evaluate"] |= {"looks": 16}
 done = icrl.distill(plan, "distilled")
 print([f"step {look.step}: loss {look.loss:.3f}, regret {look.regret:.2f}" for look in done.trained.looks])
 

@@ -72,6 +72,11 @@ def playing(plan: DistillPlan) -> Play:
     """
     split = in_distribution(plan)  # not with the labels that the evaluation is to be the first to show
     luck: dict[str, Any] = {"episodes": plan.evaluate.looks, "seed": plan.evaluate.seed + 1}
+    if split.task.public.slots > 1 or split.task.public.trials > 1:
+        raise ValueError(
+            "evaluate.task: students are judged in episodes of one game with one arm per step; of duels and of several "
+            "games icrl distill-data writes rows, with label: taken"
+        )
     blind = rollout(Uniform(), split.task, **luck)
     if not (blindly := final_regret(blind).mean()) > 0:
         raise ValueError("evaluate.task: states of the model are compared by their regret, and the task tells none")

@@ -12,6 +12,7 @@ from icrl.envs import Episodes
 from icrl.envs.types import Floats, Ints
 from icrl.finetune.labels import taken
 from icrl.finetune.rows import IGNORE
+from icrl.prompts.scenario import SEPARATOR
 
 SHUFFLES = 500
 SURE, NATS = 0.01, 0.01
@@ -117,8 +118,14 @@ def information(first: Ints, second: Ints) -> float:
     return float((joint[some] * np.log(joint[some] / apart[some])).sum())
 
 
+def _is_label(text: str, known: Collection[str]) -> bool:
+    """Of some only the first token is learnt."""
+    said = text.strip()
+    return bool(said) and any(name.startswith(said) for name in known)
+
+
 def spans(rows: Iterable[Mapping[str, Any]], decode: Any, known: Collection[str]) -> list[str]:
-    """Texts that are learnt as answers and are no label, each once.
+    """Texts that are learnt as answers and are neither a label nor a pair of them, each once.
 
     Args:
         rows: See `icrl.finetune.rows`.
@@ -131,7 +138,6 @@ def spans(rows: Iterable[Mapping[str, Any]], decode: Any, known: Collection[str]
         for at in row["at"]:
             end = at + 1 + int(np.argmax(np.append(labels[at + 1 :], IGNORE) == IGNORE))
             text = decode([int(labels[at])] if end == at + 1 else labels[at : end - 1].tolist())
-            said = text.strip()
-            if not (said and any(name.startswith(said) for name in known)):  # of some only the first token is learnt
+            if not (_is_label(text, known) or all(_is_label(part, known) for part in text.split(SEPARATOR))):
                 odd[text] = None
     return list(odd)

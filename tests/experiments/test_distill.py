@@ -311,17 +311,17 @@ def test_a_teacher_that_cannot_play_the_task(tmp_path):
     assert not Path(tmp_path / "data" / "train").exists()
 
 
-@pytest.mark.parametrize(
-    ("task", "sentence"),
-    [
-        (TRIALS, "evaluate.task: trial: "),
-        ("dueling", "Uniform cannot play this task"),
-    ],
-)
-def test_what_cannot_be_judged_is_said_before_rows_are_written(tmp_path, task, sentence):
-    with pytest.raises(ValueError, match=sentence):
+@pytest.mark.parametrize("task", [TRIALS, "dueling"], ids=["games", "pairs"])
+def test_what_cannot_be_judged_is_said_before_rows_are_written(tmp_path, task):
+    with pytest.raises(ValueError, match="evaluate.task: students are judged in episodes of one game with one arm per"):
         distilling.distill(plan(evaluate__task=task), tmp_path, begin)
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_duels(tmp_path):
+    given = {"data__tasks": ["dueling"], "data__context": [{"agent": "RUCB"}], "label": "taken"}
+    found = distilling.write(plan(**given, data__decisions=60, data__validation=20), tmp_path, begin)
+    assert found["written"]["train"]["decisions"] >= 60
 
 
 def test_a_task_with_a_task_in_it_is_a_task():
