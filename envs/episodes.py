@@ -91,6 +91,10 @@ class Episodes:
         """T, the length of the longest episode."""
         return int(self.arms.shape[1])
 
+    def named(self, names: Names | None) -> Self:
+        """The same play told with other labels: what was said with the former ones goes with them."""
+        return self if names == self.names else replace(self, names=names, text=None, ids=None, thought=None)
+
     def columns(self) -> dict[str, Any]:
         """The array columns that are present."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _JSON}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.finetune.running import kept_in
@@ -13,6 +16,28 @@ from icrl.models.hf import TransformersModel
 from icrl.models.load import load_base
 
 TRAINING = "training"
+LOCK = ".lock"
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keeps other commands out of a folder.
+
+    Raises:
+        ValueError: Another one is at work there, or there can be no such folder.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(f"out: another command is at work in {out}; wait for it, or give another folder") from error
+    except OSError as error:
+        raise ValueError(f"out: {out} cannot be a folder to write to: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def home(out: Path, r: int) -> Path:

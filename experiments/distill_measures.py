@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -98,8 +98,7 @@ def agreement(runs: Episodes, theirs: Episodes, player: LLMAgent, teacher: AnyAg
         On the teacher's histories and on the player's own: share of steps whose most probable arm is one of those most
         probable to the teacher, the mean total variation between the policies, and the mean entropy of each, in nats.
     """
-    names = player.names(theirs.public, theirs.episode, theirs.seed)
-    shown = replace(theirs, names=names)
+    shown = theirs.named(player.names(theirs.public, theirs.episode, theirs.seed))
     states, parts = partial(_stated, teacher), range(0, len(shown), BATCH)
     ours = np.concatenate([_read(player, shown.take(slice(i, i + BATCH))) for i in parts])
     assert runs.probs is not None

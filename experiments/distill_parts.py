@@ -47,7 +47,8 @@ class Family(Spec):
 
     def draw(self, rng: Generator, order: str = "given") -> AnyWorld:
         """One task."""
-        task = scaled(build_task(draws.drawn(self.task, rng)), self.scale)
+        with placed("data.tasks"):
+            task = scaled(build_task(draws.drawn(self.task, rng)), self.scale)
         return Shuffled(task) if order == "drawn" else task
 
 
@@ -108,7 +109,7 @@ class Data(Spec):
 
 def _is_family(fields: Fields) -> bool:
     """Whether they are not a task's own, of which some have another task in them."""
-    return "task" in fields and set(fields) <= set(Family.model_fields)
+    return "task" in fields and "kind" not in fields
 
 
 class Judge(Spec):

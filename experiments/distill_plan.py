@@ -102,9 +102,18 @@ class DistillPlan(Spec):
         return any(context.agent == STUDENT for context in self.data.context)
 
     @property
+    def models_play(self) -> bool:
+        """Whether that model or another one makes histories, or labels them."""
+        others = [self.teacher, *(context.agent for context in self.data.context)]
+        return self.student_plays or any("model" in _keys(agent) for agent in others)
+
+    @property
     def about_data(self) -> Fields:
         """All that the rows depend on."""
-        return self.model_dump(mode="json", include={"model", "teacher", "label", "data"}) | {"keep": self._keeps}
+        found = self.model_dump(mode="json", include={"model", "teacher", "label", "data"}) | {"keep": self._keeps}
+        if not self.models_play:
+            found["model"] = {key: value for key, value in found["model"].items() if key not in ("dtype", "device_map")}
+        return found
 
     def about_round(self, r: int) -> Fields:
         """All that the rows of a further round depend on."""
@@ -168,6 +177,13 @@ class DistillPlan(Spec):
     def words(self, tokenizer: Any) -> Any:
         """The labels of the rows, perhaps with draws: the plan's, or all that evaluations do not use."""
         return self.data.prompt.get("labels") or told_apart(trained(), Pieces(tokenizer))
+
+
+def _keys(fields: Any) -> set[str]:
+    """All keys of fields, at any depth."""
+    if not isinstance(fields, dict):
+        return set()
+    return set(fields).union(*map(_keys, fields.values()))
 
 
 def _modelled(fields: Fields, where: str) -> AnyAgent:

@@ -16,9 +16,14 @@ from icrl.envs.regret import final_regret
 from icrl.envs.spec import placed
 from icrl.experiments.distill_measures import MEASURES
 from icrl.experiments.distill_plan import DistillPlan
-from icrl.experiments.distill_splits import in_distribution
+from icrl.experiments.distill_splits import Split, in_distribution
 from icrl.experiments.progress import Begin
 from icrl.finetune.looks import Play, Played, at_play
+from icrl.models.load import load_window
+from icrl.prompts import Pieces
+from icrl.prompts.bounds import longest
+from icrl.prompts.chat import Chat
+from icrl.prompts.writer import Writer
 
 PATIENCE = timedelta(days=1)
 """For which processes wait while one of them writes rows, and the model plays."""
@@ -64,6 +69,17 @@ def silently(title: str, steps: int) -> Callable[[str, int, int], None]:
     return lambda name, done, tokens: None
 
 
+def _check_window(plan: DistillPlan, split: Split) -> None:
+    """Raises ValueError for a task that the model could not read to its end."""
+    served, tokenizer = plan.served, plan.served.tokenizer()
+    most = longest(Writer(split.prompt, split.task.public, Pieces(tokenizer), Chat.of(tokenizer, split.prompt.thinks)))
+    if most > (window := load_window(served.model, served.revision, tokenizer)):
+        raise ValueError(
+            f"prompt: at t={split.task.public.horizon} it may be {most} tokens long, but the window of {served.model} "
+            f"is {window}; use a shorter horizon"
+        )
+
+
 def playing(plan: DistillPlan) -> Play:
     """How a model in training is looked at: its regret as a share of uniform play's, on luck of the looks.
 
@@ -85,6 +101,7 @@ def playing(plan: DistillPlan) -> Play:
             measure(blind)
         if (teacher := plan.teaches()) is not None:
             teacher.check(split.task.public)
+        _check_window(plan, split)
 
     def play(trained: Any, tokenizer: Any) -> Played:
         with at_play(trained, tokenizer) as player:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import TrainerCallback
 from icrl.envs.spec import checked
 from icrl.experiments.distill_data import DATA, PLAN, Rows
 from icrl.experiments.distill_data import write as write_rows
-from icrl.experiments.distill_home import TRAINING, base_model, home, student, trained_in
+from icrl.experiments.distill_home import TRAINING, alone, base_model, home, student, trained_in
 from icrl.experiments.distill_plan import DistillPlan
 from icrl.experiments.distill_watch import Bar, is_main, playing, processes, silently
 from icrl.experiments.planned import claim
@@ -51,10 +52,10 @@ def distill(
         callbacks: Of transformers' Trainer.
 
     Raises:
-        ValueError: The folder is of another plan, or something of the plan cannot be done.
+        ValueError: The folder is of another plan, something of the plan cannot be done, or another command is at work.
     """
     given, folder = as_plan(plan), Path(out).expanduser()
-    with told(begin) as shown:
+    with alone(folder) if is_main() else nullcontext(), told(begin) as shown:
         return _distilled(given, folder, shown, callbacks)
 
 
@@ -84,7 +85,7 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
     window = load_window(served.model, served.revision, tokenizer) if model is None else model.window
     about, seed, once = plan.about_data, plan.data.seed, plan.label == "policy"
     source, decisions = plan.syllabus(tokenizer, model), plan.data.decisions
-    rows = Rows(source, tokenizer, window, decisions, about, model is not None, seed, once)
+    rows = Rows(source, tokenizer, window, decisions, about, plan.models_play, seed, once)
     return write_rows(plan, rows, out, begin)
 
 

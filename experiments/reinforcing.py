@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from transformers import TrainerCallback
 
 from icrl.envs.types import AnyWorld
 from icrl.experiments.distill_data import PLAN
-from icrl.experiments.distill_home import TRAINING, base_model, home, student, trained_in
+from icrl.experiments.distill_home import TRAINING, alone, base_model, home, student, trained_in
 from icrl.experiments.distill_plan import DistillPlan
-from icrl.experiments.distill_watch import Bar, playing, processes, silently
+from icrl.experiments.distill_watch import Bar, is_main, playing, processes, silently
 from icrl.experiments.distilling import Distilled, as_plan
 from icrl.experiments.planned import claim, is_of
 from icrl.experiments.progress import Begin, told
@@ -46,10 +47,10 @@ def reinforce(
         callbacks: Of transformers' Trainer.
 
     Raises:
-        ValueError: The folder is of another plan, or something of the plan cannot be done.
+        ValueError: The folder is of another plan, something of the plan cannot be done, or another command is at work.
     """
     given, folder = as_plan(plan), Path(out).expanduser()
-    with told(begin) as shown:
+    with alone(folder) if is_main() else nullcontext(), told(begin) as shown:
         return _reinforced(given, folder, shown, callbacks)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from icrl.models.adapters import CONFIG, read
 from icrl.models.hf import TransformersModel
+from icrl.models.weights import place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,10 +50,17 @@ def listed(folder: Path) -> Iterator[Known]:
             found = read(str(config.parent))
         except ValueError:  # none in safetensors: it is not ours to load
             continue
-        base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
-        about = config.parent / ABOUT
-        told = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-        yield Known(config.parent, found.name, found.rank, base, told)
+        base = _fields(config).get("base_model_name_or_path") or ""
+        yield Known(config.parent, found.name, found.rank, str(base), _fields(config.parent / ABOUT))
+
+
+def _fields(file: Path) -> dict[str, Any]:
+    """What a file says; nothing if there is none, or it says something else."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def merge(model: TransformersModel, adapter: str, out: Path) -> None:
@@ -63,9 +71,20 @@ def merge(model: TransformersModel, adapter: str, out: Path) -> None:
     """
     if out.exists():
         raise ValueError(f"out: {out} is there already; give a new folder")
+    base = _fields(read(adapter).folder / CONFIG).get("base_model_name_or_path")
+    if base and not _is(base, model.name):
+        warnings.warn(f"adapter: {adapter} was made for {base}; is {model.name} the same?", stacklevel=2)
     whole = wrapped(model.model, adapter).merge_and_unload(safe_merge=True)
     whole.save_pretrained(out)
     model.tokenizer.save_pretrained(out)
+
+
+def _is(base: str, name: str) -> bool:
+    """Whether two names are of one model."""
+    try:
+        return place(base) == place(name)
+    except ValueError:  # a folder that is not here
+        return False
 
 
 def wrapped(model: Any, adapter: str, trains: bool = False) -> Any:

@@ -7,7 +7,7 @@ drawn anew for each episode (Sinii et al. 2023, arXiv 2312.13327). Their luck is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -82,7 +82,7 @@ class Corpus:
         number = math.ceil(int(np.clip(self.tokens // width, 2, MOST)) / topic.keep)
         luck = len(EVALUATION_SEEDS) + int(rng.integers(2**40))
         played = rollout(agent, task, episodes=number, seed=luck)
-        return replace(played, names=prompt.names(task.public, played.episode, luck))
+        return played.named(prompt.names(task.public, played.episode, luck))
 
 
 def _kept(played: Episodes, share: float) -> Episodes:

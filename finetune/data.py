@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ FEATURES = Features(
     choices=Sequence(Value("int32")),
     policy=Sequence(Value("float32")),
 )
+SCRATCH = "scratch-"
 ENOUGH = 200
 """Batches in turn that bring nothing new, after which no more is expected."""
 Watch = Callable[[str, int, int], None]
@@ -122,7 +124,9 @@ def shared(train: Dataset, validation: Dataset) -> int:
 def write(corpus: Corpus, amount: Amount, window: int, out: Path, begin: Callable[[int], Watch]) -> None:
     """Streams rows to a data set in a folder that is not there yet, with what they are in numbers."""
     written, watch = Counts(), begin(amount.decisions)
-    with TemporaryDirectory(dir=out.parent) as scratch, _quiet():
+    for left in out.parent.glob(f"{SCRATCH}*"):  # of somebody who was killed
+        shutil.rmtree(left)
+    with TemporaryDirectory(dir=out.parent, prefix=SCRATCH) as scratch, _quiet():
         try:
             made = Dataset.from_generator(
                 lambda: rows(corpus, amount, window, written, watch),
@@ -150,8 +154,15 @@ def _quiet() -> Iterator[None]:
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """The numbers of what `write` wrote; see `Counts`."""
-    found: dict[str, int] = json.loads((folder / COUNTED).read_text(encoding="utf-8"))
+    """The numbers of what `write` wrote; see `Counts`.
+
+    Raises:
+        ValueError: They cannot be read.
+    """
+    try:
+        found: dict[str, int] = json.loads((folder / COUNTED).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"data: {folder / COUNTED} cannot be read: {error}; remove {folder}") from error
     return found
 
 

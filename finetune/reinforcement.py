@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 from trl import GRPOConfig
 
 from icrl.agents.base import AnyAgent
@@ -14,8 +14,9 @@ from icrl.envs import Episodes
 from icrl.envs.regret import final_regret
 from icrl.envs.spec import Spec, placed
 from icrl.envs.types import Floats
+from icrl.finetune.given import fields
 from icrl.finetune.labels import Labels, taken
-from icrl.finetune.training import OURS, TRAINER, check_keys, hardware
+from icrl.finetune.training import OURS, TRAINER, hardware
 
 Reward = Literal["return", "regret", "agreement"]
 """Of an episode, per step: the rewards; minus the regret; the probability with which a teacher would have chosen the
@@ -69,9 +70,10 @@ class Reinforcement(Spec):
     plays: Annotated[int, Field(ge=2)] = 8
     grpo: dict[str, Any] = Field(default_factory=dict)
 
-    def model_post_init(self, context: Any) -> None:
-        """Raises ValueError for a setting that there is not."""
-        check_keys("grpo", self.grpo, GRPOConfig, GIVEN)
+    @field_validator("grpo", mode="after")
+    @classmethod
+    def _settings_are_known(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return fields("grpo", given, GRPOConfig, GIVEN)
 
     def arguments(self, out: str, seed: int, processes: int) -> GRPOConfig:
         """TRL's settings.

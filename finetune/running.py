@@ -75,10 +75,17 @@ def run(trainer: Trainer, out: Path, full: bool, number: int, play: Play, base: 
 
 
 def earlier(out: Path, full: bool) -> Trained | None:
-    """What a training in this folder has told of itself when it was done; None if it was not."""
-    if not (told := out / TRAINED).is_file():
+    """What a training in this folder has told of itself when it was done; None if it was not, or its result is gone.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    if not (told := out / TRAINED).is_file() or not kept_in(out, full).is_dir():
         return None
-    return _trained(out, full, json.loads(told.read_text(encoding="utf-8"))["log"])
+    try:
+        return _trained(out, full, json.loads(told.read_text(encoding="utf-8"))["log"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"train: {told} cannot be read: {error}; remove it, and it is made anew") from error
 
 
 def _trained(out: Path, full: bool, log: Sequence[Mapping[str, Any]]) -> Trained:

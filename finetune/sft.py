@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
+from icrl.envs.spec import placed
 from icrl.finetune.looks import Play
 from icrl.finetune.running import Trained, earlier, fills, run
 from icrl.finetune.soft import Collate, SoftTrainer
@@ -49,14 +50,16 @@ def train(
     if soft and (told.packing or told.padding_free):
         raise ValueError("sft.packing: rows with whole policies cannot be packed; use another label, or no packing")
     kind, collate = (SoftTrainer, Collate(pad)) if soft else (SFTTrainer, None)
-    trainer = kind(
-        model=model,
-        args=told,
-        train_dataset=rows[0],
-        eval_dataset=rows[1],
-        processing_class=tokenizer,
-        peft_config=how.adapter(model),
-        data_collator=collate,
-        callbacks=list(callbacks),
-    )
+    adapter = how.adapter(model)
+    with placed("train", Exception):  # TRL and PEFT raise what they like
+        trainer = kind(
+            model=model,
+            args=told,
+            train_dataset=rows[0],
+            eval_dataset=rows[1],
+            processing_class=tokenizer,
+            peft_config=adapter,
+            data_collator=collate,
+            callbacks=list(callbacks),
+        )
     return run(trainer, out, how.full, how.looks, play, base)

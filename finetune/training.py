@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from inspect import signature
 from typing import Annotated, Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from transformers import BitsAndBytesConfig
 from trl import SFTConfig
 
-from icrl.envs.spec import Spec, nearest, placed
+from icrl.envs.spec import Spec, placed
+from icrl.finetune.given import fields
 
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """By name, so that adapters say the same for models of any size, and every server knows them."""
@@ -36,6 +35,9 @@ SFT: dict[str, Any] = TRAINER | {
     "train_sampling_strategy": "group_by_length",
     "logging_steps": 10,
 }
+KINDS = {"lora": LoraConfig, "quantization": BitsAndBytesConfig, "sft": SFTConfig}
+FIRST = (True, False, "gaussian", "orthogonal")
+"""How an adapter's first weights may be drawn; other ways take them out of the base, which players share."""
 PACK = 4096
 """Tokens of packed rows, where no row is longer: without flash attention their cost grows with the square."""
 OURS = {
@@ -78,11 +80,16 @@ class Training(Spec):
     looks: Annotated[int, Field(ge=1)] = 5
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
 
+    @field_validator("lora", "quantization", "sft", mode="after")
+    @classmethod
+    def _settings_are_known(cls, given: dict[str, Any], about: ValidationInfo) -> dict[str, Any]:
+        name = str(about.field_name)
+        return fields(name, given, KINDS[name], OURS | ROWS if name == "sft" else {})
+
     def model_post_init(self, context: Any) -> None:
-        """Raises ValueError for a setting that there is not."""
-        check_keys("lora", self.lora, LoraConfig, {})
-        check_keys("quantization", self.quantization, BitsAndBytesConfig, {})
-        check_keys("sft", self.sft, SFTConfig, OURS | ROWS)
+        """Raises ValueError for settings that do not go together."""
+        if (first := self.lora.get("init_lora_weights", True)) not in FIRST:
+            raise ValueError(f"lora.init_lora_weights: {first!r} changes the base's weights; allowed: {FIRST}")
         for name in ("lora", "quantization"):
             if self.full and (given := getattr(self, name)):
                 raise ValueError(f"{name}: full training has no adapter, got {given}")
@@ -126,21 +133,12 @@ class Training(Spec):
 
 
 def _with_empty_rows(model: Any, targets: Any) -> str | None:
-    """A module of these names that has a row of zeros."""
+    """A module of these names, or where they are a pattern any linear one, that has a row of zeros."""
     for name, part in model.named_modules():
-        if isinstance(targets, list) and name.rpartition(".")[2] in targets and not part.weight.any(dim=1).all():
+        meant = name.rpartition(".")[2] in targets if isinstance(targets, list) else isinstance(part, torch.nn.Linear)
+        if meant and not part.weight.any(dim=1).all():
             return str(name)
     return None
-
-
-def check_keys(where: str, given: Mapping[str, Any], kind: type, ours: Mapping[str, str]) -> None:
-    """Raises ValueError for a field that another library's settings do not have, or that is set here."""
-    known = list(signature(kind).parameters)
-    if odd := [key for key in given if key not in known]:
-        near = nearest(odd[0], known)
-        raise ValueError(f"{where}: unknown key {odd[0]!r}{near} Allowed: the fields of {kind.__name__}")
-    if named := [name for name in given if name in ours]:
-        raise ValueError(f"{where}.{named[0]}: it cannot be given here: {ours[named[0]]}")
 
 
 def hardware() -> dict[str, Any]:

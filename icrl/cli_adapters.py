@@ -23,7 +23,7 @@ def list_all(folder: Annotated[Path, typer.Argument(help="Where to look, and bel
 
     table = Table(box=SIMPLE_HEAD)
     for head in ("folder", "name", "rank", "base", "teacher"):
-        table.add_column(head)
+        table.add_column(head, overflow="fold")
     for known in listed(folder.expanduser()):
         teacher = known.about.get("teacher", "")
         told = teacher if isinstance(teacher, str) else json.dumps(teacher)

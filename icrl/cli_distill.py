@@ -32,11 +32,12 @@ def distill_data(plan: _Plan, out: _Out) -> None:
     are, the longest one, and what an audit found: whether the place or the label of an arm gives away that it is the
     best, and how far players are from the teacher.
     """
+    from icrl.experiments.distill_home import alone
     from icrl.experiments.distill_plan import DistillPlan
     from icrl.experiments.distilling import write
 
     given, out = DistillPlan.load(plan), out.expanduser()
-    with bars(STOPPED) as begin:
+    with alone(out), bars(STOPPED) as begin:
         manifest = write(given, out, begin)
     console.print(tables.manifest(manifest))
     console.print(f"The rows are in {escape(str(out / 'data'))}.", soft_wrap=True)
@@ -103,7 +104,7 @@ def distill_eval(
     from icrl.models.perplexity import perplexity
 
     given, out = DistillPlan.load(plan), out.expanduser()
-    read = None if text is None else text.read_text(encoding="utf-8")
+    read = None if text is None else _read(text)
     own = adapter is None and not split
     with bars(STOPPED) as begin:
         models = students(given, out, adapter)
@@ -117,6 +118,17 @@ def distill_eval(
             keep(out / "perplexity.json", {"text": str(text), "perplexity": forgot})
         for name, value in forgot.items():
             console.print(f"Perplexity of {escape(str(text))}: {name} {value:.4g}", soft_wrap=True)
+
+
+def _read(text: Path) -> str:
+    """Raises ValueError for a file that is no text, or too short."""
+    try:
+        found = text.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"text: {text} cannot be read: {error}") from error
+    if len(found.split()) < 2:
+        raise ValueError(f"text: {text} must have two words at least, got {found!r}")
+    return found
 
 
 def judge(done: Distilled, models: dict[str, TransformersModel], home: Path) -> None:

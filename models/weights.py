@@ -46,7 +46,7 @@ def readable(name: str) -> Iterator[None]:
     """Turns what transformers says of files that it cannot read into one sentence."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError, AssertionError) as error:  # the last ones of a dtype or a device
         raise ValueError(f"model: {name!r} is no model that can be read from a folder or the hub: {error}") from error
 
 

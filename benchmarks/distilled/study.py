@@ -108,7 +108,7 @@ def _rewards(runs: icrl.Episodes) -> Any:
 
 
 def timed(work: Callable[[], Distilled], out: Path) -> Distilled:
-    """Does it, and writes down how long it took, if silently of it was there before."""
+    """Does it, and writes down how long it took, if nothing of it was there before."""
     new, start = not out.exists(), time.perf_counter()
     done = work()
     if new:

@@ -19,6 +19,7 @@ from icrl.envs import make
 from icrl.experiments import distill_eval, distilling
 from icrl.experiments.distill_eval import evaluate, students
 from icrl.experiments.distill_found import table, verdict
+from icrl.experiments.distill_home import alone
 from icrl.experiments.distill_measures import compared
 from icrl.experiments.distill_parts import judged, told
 from icrl.experiments.distill_plan import DistillPlan
@@ -296,6 +297,7 @@ def test_labels_of_a_prompt_that_names_some_are_those():
         ({"train__sft": {"max_length": 3}}, "sft.max_length: it cannot be given here"),
         ({"evaluate__seed": 10**6}, "less than 999999"),
         ({"label": "taken", "rounds": {"count": 1}}, "rounds.kind: in dagger a teacher labels"),
+        ({"data__tasks": [{"task": "bernoulli-hard", "wieght": 2}]}, "unknown key 'wieght', did you mean 'weight'"),
         ({"train__sft": {"packing": True}}, "train.sft.packing: whole policies cannot be packed"),
     ],
 )
@@ -315,7 +317,53 @@ def test_a_teacher_that_cannot_play_the_task(tmp_path):
 def test_what_cannot_be_judged_is_said_before_rows_are_written(tmp_path, task):
     with pytest.raises(ValueError, match="evaluate.task: students are judged in episodes of one game with one arm per"):
         distilling.distill(plan(evaluate__task=task), tmp_path, begin)
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_could_not_be_read_is_said_before_rows_are_written(tmp_path):
+    with pytest.raises(
+        ValueError, match="evaluate.task: prompt: at t=3000 it may be .* but the window of pocket is 163"
+    ):
+        distilling.distill(plan(evaluate__task={"preset": "bernoulli-hard", "horizon": 3000}), tmp_path, begin)
+    assert not (tmp_path / "data").exists()
+
+
+def test_one_command_at_a_time(tmp_path):
+    with alone(tmp_path), pytest.raises(ValueError, match="out: another command is at work in"):
+        distilling.distill(plan(), tmp_path, begin)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="out: .*file cannot be a folder to write to"), alone(tmp_path / "file"):
+        pass
+
+
+def test_what_a_killed_command_has_left_is_cleared_away(tmp_path):
+    (tmp_path / "data" / "scratch-1").mkdir(parents=True)
+    distilling.write(plan(data__context=[{"agent": "teacher"}], data__decisions=20), tmp_path, begin)
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {
+        "manifest.json",
+        "plan.json",
+        "train",
+        "validation",
+    }
+
+
+def test_another_models_histories_are_told_with_these_labels(tmp_path):
+    """What it said was of its own prompt's labels."""
+    words = ["red", "blue", "green", "pink"]
+    given = {"data__prompt": {"labels": words}, "data__context": [{"agent": {"model": "pocket"}}]}
+    distilling.write(plan(**given, data__decisions=40, data__validation=10), tmp_path, begin)
+    pocket = load_model("pocket")
+    for ids in store.read(tmp_path / "data")[0]["input_ids"]:
+        said = re.findall(r"<\|assistant\|>(.*?)<\|end\|>", pocket.tokenizer.decode(ids))
+        assert said and set(said) <= set(words)
+
+
+def test_rows_do_not_depend_on_how_weights_are_stored():
+    coarse, fine = (plan(model={"model": "pocket", "dtype": dtype}) for dtype in ("bfloat16", "float32"))
+    assert coarse.about_data != fine.about_data, "the model plays, too"
+    for context in ([{"agent": "teacher"}], [{"agent": {"type": "EpsilonMix", "agent": {"model": "pocket"}}}]):
+        one, other = (given.model_copy(update={"data": plan(data__context=context).data}) for given in (coarse, fine))
+        assert (one.about_data == other.about_data) == (context[0]["agent"] == "teacher")
 
 
 def test_rows_of_duels(tmp_path):

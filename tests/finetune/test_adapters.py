@@ -1,6 +1,7 @@
 """Adapters as files."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from icrl.agents import LLMAgent, rollout
 from icrl.cli import app
 from icrl.envs import make
 from icrl.finetune.adapters import describe, listed, merge
+from icrl.models.adapters import read
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,20 @@ def test_merged_is_the_same_model(adapter, tmp_path):
     assert ours.probs == pytest.approx(theirs.probs, abs=1e-5)
     plain = rollout(LLMAgent(load_model("pocket")), task, episodes=4)
     assert ours.probs[:, 0] != pytest.approx(plain.probs[:, 0], abs=1e-3)
+
+
+def test_a_model_that_may_not_be_the_adapters_own(adapter, tmp_path):
+    merge(load_model("pocket"), str(adapter), tmp_path / "once")
+    with pytest.warns(UserWarning, match="adapter: .* was made for .*pocket; is .*once the same"):
+        merge(load_model(tmp_path / "once"), str(adapter), tmp_path / "twice")
+
+
+def test_what_is_damaged_is_listed_all_the_same(adapter, tmp_path):
+    shutil.copytree(adapter, tmp_path / "runs" / "a")
+    for broken in ("[1]", "{"):
+        (tmp_path / "runs" / "a" / "icrl.json").write_text(broken)
+        found = CliRunner().invoke(app, ["adapters", "list", str(tmp_path / "runs")])
+        assert found.exit_code == 0 and read(str(adapter)).name in found.output, found.output
 
 
 def test_nothing_is_written_over(adapter, tmp_path):

@@ -1,6 +1,7 @@
 """Training as TRL does it, on pocket: what the loss is of, that games are apart, and that nothing is lost."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -209,11 +210,41 @@ def test_what_is_logged_goes_where_it_is_sent(pocket, tmp_path):
         ({"sft": {"save_total_limit": 1}}, "sft.save_total_limit: it cannot be given here"),
         ({"sft": {"learning_rat": 1}}, "sft: unknown key 'learning_rat', did you mean 'learning_rate'"),
         ({"full": True, "lora": {"r": 4}}, "lora: full training has no adapter"),
+        ({"sft": {"learning_rate": "abc"}}, "sft.learning_rate: Input should be a valid number"),
+        ({"sft": {"learning_rate": None}}, "sft.learning_rate: Input should be a valid number, got None"),
+        ({"sft": {"num_train_epochs": 0}}, "sft.num_train_epochs: must be above 0, got 0"),
+        ({"sft": {"gradient_accumulation_steps": 0}}, "sft.gradient_accumulation_steps: must be at least 1, got 0"),
+        ({"lora": {"r": 2.5}}, "lora.r: Input should be a valid integer"),
+        ({"lora": {"r": 0}}, "lora.r: must be at least 1, got 0"),
+        ({"lora": {"bias": "zzz"}}, "lora.bias: Input should be 'none', 'all' or 'lora_only', got 'zzz'"),
+        ({"lora": {"init_lora_weights": "pissa"}}, "lora.init_lora_weights: 'pissa' changes the base's weights"),
     ],
 )
 def test_bad_settings(fields, sentence):
     with pytest.raises(ValueError, match=sentence):
         Training(**fields)
+
+
+def test_numbers_that_yaml_reads_as_texts_are_numbers():
+    assert Training(sft={"learning_rate": "1e-3"}).sft == {"learning_rate": 1e-3}
+
+
+def test_what_trl_refuses_is_a_sentence(pocket, tmp_path):
+    rows = games(pocket)
+    with pytest.raises(ValueError, match="train: .*wandb"):
+        train(pocket.model, pocket.tokenizer, (rows, rows), Training(sft={"report_to": "wandb"}), tmp_path, regret)
+
+
+def test_a_result_that_is_gone_or_broken(pocket, tmp_path):
+    """An adapter that was lost is made again of the checkpoints; what cannot be read is named."""
+    done = learn(pocket, tmp_path)
+    before = (done.folder / "adapter_model.safetensors").read_bytes()
+    shutil.rmtree(done.folder)
+    again = learn(load_model("pocket"), tmp_path)
+    assert (again.folder / "adapter_model.safetensors").read_bytes() == before and again.best == done.best
+    (tmp_path / TRAINED).write_text("{")
+    with pytest.raises(ValueError, match=r"train: .*training.json cannot be read"):
+        learn(load_model("pocket"), tmp_path)
 
 
 def test_modules_that_a_model_has_not(pocket):
@@ -230,6 +261,8 @@ def test_other_kinds_of_adapters(pocket, tmp_path):
     other = load_model("pocket")
     with pytest.raises(ValueError, match=r"lora.use_dora: .*_proj has rows of zeros, by whose length DoRA divides"):
         Training(lora={"use_dora": True}).adapter(other.model)
+    with pytest.raises(ValueError, match=r"lora.use_dora: .* has rows of zeros"):
+        Training(lora={"use_dora": True, "target_modules": "all-linear"}).adapter(other.model)
     with torch.no_grad():
         for weight in other.model.parameters():
             weight += 1e-3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
