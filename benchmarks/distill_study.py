@@ -16,8 +16,8 @@ from card.common import machine
 from card.parts import Part, begun, save, side_by_side
 from distilled.logs import offline
 from distilled.page import page
-from distilled.plans import CASES, DAGGER, DECISIONS, OFFLINE, SEEDS
-from distilled.study import SPLITS, base, example, on_policy, reinforced, student
+from distilled.plans import CASES, CONTEXTS, DAGGER, DECISIONS, EASY, OFFLINE, SEEDS
+from distilled.study import SPLITS, base, contexts, example, on_policy, reinforced, student
 
 import icrl
 
@@ -48,10 +48,11 @@ def main(
 
 def parts(decisions: int) -> dict[str, Part]:
     """What is to be measured: teachers at all splits once, their other seeds and the rest where labels are new."""
-    taught = [(name, 0) for name in CASES if name not in (OFFLINE, DAGGER)]
+    taught = [(name, 0) for name in CASES if name not in (OFFLINE, DAGGER, EASY)]
     found: dict[str, Part] = {}
     for name, seed in [*taught, *((name, seed) for seed in SEEDS[1:] for name in TEACHERS)]:
-        found[f"{name}, seed {seed}"] = (student, (name, seed, decisions, SPLITS if _is_first(name, seed) else FEW))
+        judged = contexts if name == CONTEXTS else student
+        found[f"{name}, seed {seed}"] = (judged, (name, seed, decisions, SPLITS if _is_first(name, seed) else FEW))
     more: dict[str, Part] = {"on policy": (on_policy, (decisions,)), "expert's logs": (offline, (decisions,))}
     more |= {"examples/distill.yaml": (example, (str(EXAMPLES / "distill.yaml"), FEW))}
     more |= {"GRPO": (reinforced, (str(EXAMPLES / "reinforce.yaml"),)), "base": (base, (SPLITS,))}

@@ -37,7 +37,9 @@ TERSE = {
 }
 """A story in 100 tokens instead of 250, where each decision is a row of its own."""
 UCB = {"type": "UCB", "alpha": 0.5}
-FULL, GAUSSIAN, CONTEXTS, HINTS = "UCB, all weights", "UCB, Gaussian", "LinUCB, contexts", "LinUCB, hints"
+FULL, GAUSSIAN, HINTS = "UCB, all weights", "UCB, Gaussian", "LinUCB, hints"
+EASY, CONTEXTS, BETWEEN = "short contexts", "LinUCB, contexts", "runs/distilled/contexts-between"
+"""One after the other: the second training goes on from what the first has left, which is merged in that folder."""
 POSTERIOR, ODD, REDRAWN = "best arms (DPT)", "good arms at odd places", "good arms at redrawn places"
 OFFLINE, DAGGER = "UCB, its own games", "UCB, half its own games, half DAgger"
 SEEDS = (0, 1, 2)
@@ -53,9 +55,23 @@ FIRST: dict[str, Any] = {
 """What the others differ from."""
 LONG = {"n_arms": {"choice": [3, 4, 5, 6]}, "horizon": {"log": [30, 300]}, "noise": {"kind": "gaussian", "sd": 1.0}}
 SURE = {"kind": "gap", "best": 1.0, "gap": 1.0}
+LIKELY = {"kind": "gap", "best": {"uniform": [0.7, 1.0]}, "gap": {"uniform": [0.4, 0.7]}}
 TABLE = {"kind": "contexts", "n_arms": {"choice": [2, 3, 4, 5]}, "n_contexts": {"choice": [2, 3, 4]}, "text": True}
 LINEAR = {"kind": "linear", "n_arms": {"choice": [3, 4, 5, 6]}, "dim": {"choice": [3, 4, 5]}, "horizon": STEPS}
 FIFTY = {"n_arms": {"choice": [2, 3, 4, 5]}, "horizon": 50, "means": {"kind": "uniform"}}
+
+
+def _contexts(*tasks: dict[str, Any]) -> dict[str, Any]:
+    """To look at contexts is new to pocket, which learns it from short games without chance, if there are many."""
+    prompt = {"scenario": TERSE | {"seen": "{seen}", "first": "?", "query": "?"}}
+    return {
+        "teacher": {"type": "LinUCB", "alpha": 0.5},
+        "data": {"tasks": [*tasks], "prompt": prompt, "decisions": 800_000},
+        "train": {"lora": {"r": 128, "lora_alpha": 128}, "sft": {"learning_rate": 1e-3, "adam_beta2": 0.98}},
+        "evaluate": {"task": {"preset": "contexts", "horizon": 100, "text": True}},
+    }
+
+
 CASES: dict[str, dict[str, Any]] = {
     "UCB": {},
     "Thompson": {"teacher": "ThompsonSampling"},
@@ -70,22 +86,16 @@ CASES: dict[str, dict[str, Any]] = {
         "data": {"tasks": LONG | {"means": {"kind": "gap", "best": 0.75, "gap": {"uniform": [0.2, 0.7]}}}},
         "evaluate": {"task": "evolve-gaussian-k5-easy", "episodes": 128},
     },
-    CONTEXTS: {
-        "teacher": {"type": "LinUCB", "alpha": 0.5},
-        "data": {
-            "tasks": [
-                {"weight": 0.6, "task": TABLE | {"horizon": {"log": [8, 40]}, "means": SURE}},
-                {"weight": 0.4, "task": TABLE | {"horizon": {"log": [20, 120]}, "means": {"kind": "uniform"}}},
-            ],
-            "prompt": {"scenario": TERSE | {"seen": "{seen}", "first": "?", "query": "?"}},
-            "decisions": 800_000,
-        },
-        "train": {  # pocket does not look at contexts, and learns it from short games without chance
-            "lora": {"r": 128, "lora_alpha": 128},
-            "sft": {"learning_rate": 1e-3, "adam_beta2": 0.98},
-        },
-        "evaluate": {"task": {"preset": "contexts", "horizon": 100, "text": True}},
-    },
+    EASY: _contexts(
+        {"weight": 0.6, "task": TABLE | {"horizon": {"log": [8, 40]}, "means": SURE}},
+        {"weight": 0.4, "task": TABLE | {"horizon": {"log": [20, 120]}, "means": {"kind": "uniform"}}},
+    ),
+    CONTEXTS: {"model": BETWEEN}
+    | _contexts(
+        {"weight": 0.25, "task": TABLE | {"horizon": {"log": [8, 60]}, "means": SURE}},
+        {"weight": 0.35, "task": TABLE | {"horizon": {"log": [15, 120]}, "means": LIKELY}},
+        {"weight": 0.4, "task": TABLE | {"horizon": {"log": [20, 120]}, "means": {"kind": "uniform"}}},
+    ),
     HINTS: {
         "teacher": "LinUCB",
         "data": {

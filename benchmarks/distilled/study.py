@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from distilled.plans import DAGGER, OFFLINE, UCB, plan
+from distilled.plans import BETWEEN, DAGGER, EASY, OFFLINE, UCB, plan
 
 import icrl
 from icrl import metrics
@@ -23,6 +23,8 @@ from icrl.experiments.distill_watch import silently
 from icrl.experiments.distilling import Distilled, as_plan
 from icrl.experiments.paired import paired_difference
 from icrl.finetune import data as store
+from icrl.finetune.adapters import merge
+from icrl.models.load import load_base
 
 RUNS = Path(__file__).resolve().parents[2] / "runs" / "distilled"
 SPLITS = ("in distribution", "new labels", "new scenario", "larger K", "smaller gap", f"horizon x{LONGER}")
@@ -35,6 +37,14 @@ def student(name: str, seed: int, decisions: int, wanted: tuple[str, ...]) -> di
     """Trains one and judges it, beside its teacher, or a control beside UCB."""
     given, done = trained(name, seed, decisions)
     return _judged(done, given.model_copy(update={"teacher": UCB}) if name.startswith("control") else given, wanted)
+
+
+def contexts(name: str, seed: int, decisions: int, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """Goes on from a training on short games, whose adapter is merged, and judges what comes of it."""
+    _, first = trained(EASY, seed, decisions)
+    if not Path(BETWEEN).is_dir():
+        merge(load_base("pocket"), str(first.trained.folder), Path(BETWEEN))  # type: ignore[arg-type]
+    return student(name, seed, decisions, wanted)
 
 
 def example(path: str, wanted: tuple[str, ...]) -> dict[str, Any]:
