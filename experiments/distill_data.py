@@ -64,18 +64,27 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
     if (folder / store.MANIFEST).is_file():
         return store.read(folder)[2]
     corpus = Corpus(rows.tokenizer, rows.seed, rows.source, plan.data.tokens)
+    longest = max((len(row.ids) for row in corpus.batch(0)), default=0)
+    store.check_length(longest, rows.window)  # before the audit, which takes time
     audit, prompts = _audited(corpus, AUDITED[rows.by_model], begin)
-    amounts = (rows.decisions, 0), (plan.data.validation, APART)
-    parts = {name: Amount(*amount, rows.once) for name, amount in zip(store.PARTS, amounts, strict=True)}
-    for name, amount in parts.items():
+    for name, amount in ((store.TRAIN, (rows.decisions, 0)), (store.VALIDATION, (plan.data.validation, APART))):
         if not (folder / name).is_dir():
-            store.write(corpus, amount, rows.window, folder / name, partial(begin, f"rows: {name}"))
-    odd = spans(store.read_rows(folder / store.VALIDATION), rows.tokenizer.decode, _labels(plan))
-    found = audit.found()
-    manifest = {
+            store.write(corpus, Amount(*amount, rows.once), rows.window, folder / name, partial(begin, f"rows: {name}"))
+    manifest = _manifest(plan, rows, folder, audit, prompts)
+    for why in _failures(manifest["audit"]):
+        warnings.warn(f"data: the audit failed: {why}", stacklevel=2)
+    keep(folder / store.MANIFEST, manifest)  # last: now all of it is there
+    return manifest
+
+
+def _manifest(plan: DistillPlan, rows: Rows, folder: Path, audit: Audit, prompts: dict[str, Any]) -> dict[str, Any]:
+    """What rows were drawn from, how many there are, and what was found in them."""
+    train, validation = (store.read_rows(folder / name) for name in store.PARTS)
+    odd, found = spans(validation, rows.tokenizer.decode, _labels(plan)), audit.found()
+    return {
         **rows.about,
-        "written": {name: store.counted(folder / name) for name in parts},
-        "validation rows that training has too": store.shared(*(store.read_rows(folder / name) for name in parts)),
+        "written": {name: store.counted(folder / name) for name in store.PARTS},
+        "validation rows that training has too": store.shared(train, validation),
         "audit": found
         | {
             "answers that are no label": odd,
@@ -90,10 +99,6 @@ def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, A
             "labels": {name: list(held_out(name)) for name in scenarios()} if _labels(plan) == words() else None,
         },
     }
-    for why in _failures(manifest["audit"]):
-        warnings.warn(f"data: the audit failed: {why}", stacklevel=2)
-    keep(folder / store.MANIFEST, manifest)  # last: now all of it is there
-    return manifest
 
 
 def versions() -> dict[str, str]:

@@ -87,11 +87,7 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Counts, watch: Wa
         for row in corpus.batch(amount.first + written.batches):
             found = columns(row)
             n, learnt = len(row.ids), len(found["at"]) or int(begins(row).sum())
-            if n > window:
-                raise ValueError(
-                    f"data: a row of {n} tokens is longer than the model's window of {window}; use shorter horizons, "
-                    "or a history that does not grow"
-                )
+            check_length(n, window)
             mark = _mark(found)
             written.repeated += (again := mark in known)
             if again and amount.once:
@@ -108,6 +104,15 @@ def rows(corpus: Corpus, amount: Amount, window: int, written: Counts, watch: Wa
                 f"data.decisions: after {written.decisions:,} of {amount.decisions:,} only rows come that were there "
                 "before; draw from more tasks, labels or horizons, or ask for fewer"
             )
+
+
+def check_length(n: int, window: int) -> None:
+    """Raises ValueError for a row that a model could not read to its end."""
+    if n > window:
+        raise ValueError(
+            f"data: a row of {n} tokens is longer than the model's window of {window}; use shorter horizons, or a "
+            "history that does not grow"
+        )
 
 
 def _mark(row: Mapping[str, Any]) -> bytes:
