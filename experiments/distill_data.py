@@ -24,7 +24,7 @@ from icrl.finetune.corpus import Corpus
 from icrl.finetune.data import Amount
 from icrl.finetune.heldout import EVALUATION_SEEDS, held_out, words
 from icrl.finetune.marks import as_marked
-from icrl.finetune.topic import Source
+from icrl.finetune.syllabus import Syllabus
 from icrl.models.weights import hashes
 from icrl.prompts import scenarios
 
@@ -40,7 +40,7 @@ PACKAGES = ("icrl", "datasets", "numpy", "peft", "torch", "transformers", "trl")
 class Rows:
     """What is to be written."""
 
-    source: Source
+    source: Syllabus
     tokenizer: Any
     window: int
     decisions: int
@@ -48,8 +48,11 @@ class Rows:
     """All that the rows depend on; a folder with other rows is left alone."""
     by_model: bool
     seed: int
-    once: bool
-    """See `icrl.finetune.data.Amount`."""
+
+    @property
+    def once(self) -> bool:
+        """See `icrl.finetune.data.Amount`."""
+        return self.source.label == "policy"
 
 
 def write(plan: DistillPlan, rows: Rows, out: Path, begin: Begin) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from numpy.random import Generator
@@ -16,8 +16,8 @@ from icrl.experiments import prompting
 from icrl.experiments.config import build_task
 from icrl.experiments.prompting import Lessons
 from icrl.finetune import draws
-from icrl.finetune.heldout import EVALUATION_SEEDS, held_out
-from icrl.prompts import Prompt, scenarios
+from icrl.finetune.heldout import EVALUATION_SEEDS, all_held_out, held_out
+from icrl.prompts import Prompt
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -153,10 +153,6 @@ class Rounds(Spec):
     keep: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
-def _any_held_out() -> Iterator[str]:
-    return (word for name in scenarios() for word in held_out(name))
-
-
 def scaled(task: AnyWorld, scale: float) -> AnyWorld:
     """A task in the unit of its family."""
     return task if scale == 1.0 else Scaled(task, scale)
@@ -184,6 +180,6 @@ def judged(fields: Fields, task: AnyWorld, shown: Collection[str] = ()) -> Promp
     scenario = fields.get("scenario", "buttons")
     if "labels" not in fields:
         own = held_out(scenario) if isinstance(scenario, str) else scenario.get("labels", ())
-        new = [word for word in own if word not in shown] or [word for word in _any_held_out() if word not in shown]
+        new = [word for word in own if word not in shown] or [word for word in all_held_out() if word not in shown]
         fields = {"labels": new} | fields
     return checked(Prompt, prompting.prompt(fields, "prompt", Lessons(task)), "prompt")

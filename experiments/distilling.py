@@ -75,17 +75,15 @@ def write(plan: DistillPlan, out: Path, begin: Begin, r: int = 0) -> dict[str, A
     if r:
         player, seed, about = student(plan, trained_in(plan, out, r - 1)), plan.data.seed, plan.about_round(r)
         decisions, source = plan.rounds.decisions or plan.data.decisions, plan.on_policy(player)
-        once = source.label == "policy"
-        rows = Rows(source, player.tokenizer, player.window, decisions, about, True, seed + (r << 32), once)
+        rows = Rows(source, player.tokenizer, player.window, decisions, about, True, seed + (r << 32))
         return write_rows(plan, rows, home(out, r), begin)
     model = base_model(plan) if plan.student_plays else None
     tokenizer = plan.served.tokenizer() if model is None else model.tokenizer
     served = plan.served
     fills(tokenizer)  # before rows are written that could not be trained on
     window = load_window(served.model, served.revision, tokenizer) if model is None else model.window
-    about, seed, once = plan.about_data, plan.data.seed, plan.label == "policy"
-    source, decisions = plan.syllabus(tokenizer, model), plan.data.decisions
-    rows = Rows(source, tokenizer, window, decisions, about, plan.models_play, seed, once)
+    source, about, data = plan.syllabus(tokenizer, model), plan.about_data, plan.data
+    rows = Rows(source, tokenizer, window, data.decisions, about, plan.models_play, data.seed)
     return write_rows(plan, rows, out, begin)
 
 

@@ -52,8 +52,11 @@ def claim(file: Path, wanted: Mapping[str, Any], begun: bool) -> None:
 
 
 def keep(file: Path, wanted: Mapping[str, Any]) -> None:
-    """Writes what `is_of` reads."""
+    """Writes what `is_of` reads, unless it is there: several processes may ask for the same at once."""
+    told = json.dumps(wanted, indent=2)
+    if file.is_file() and file.read_bytes() == told.encode():
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     whole = file.with_suffix(".new")
-    whole.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+    whole.write_text(told, encoding="utf-8")
     whole.replace(file)

@@ -60,13 +60,12 @@ def _reinforced(plan: DistillPlan, out: Path, begin: Begin, callbacks: Sequence[
     about |= {"reinforce": by.model_dump()}
     if by.start == "distilled":
         about |= {"round": plan.rounds.count}
-    main = processes().is_main_process
     with processes().main_process_first():
         claim(folder / PLAN, about, running.begun(folder))
     model = base_model(plan)
     teacher = plan.teaches() if by.reward == "agreement" else None
     plays = Episodic(games(plan, model), by.earned(teacher), by.plays, plan.data.seed)
-    watching, play = (Bar(begin if main else silently), *callbacks), playing(plan)
+    watching, play = (Bar(begin if is_main() else silently), *callbacks), playing(plan)
     how, base, start = (by, plan.train), plan.served.model, begun(plan, out, model)
     return Distilled(plan, out, train(start, model.tokenizer, plays, how, folder, play, base, watching))
 

@@ -25,6 +25,11 @@ def held_out(scenario: str) -> tuple[str, ...]:
     return scenarios()[scenario].labels[FOLD - 1 :: FOLD]
 
 
+def all_held_out() -> tuple[str, ...]:
+    """Those of all scenarios."""
+    return tuple(word for name in scenarios() for word in held_out(name))
+
+
 def words() -> tuple[str, ...]:
     """All labels of all scenarios."""
     return tuple(dict.fromkeys(word for story in scenarios().values() for word in story.labels))
@@ -45,5 +50,5 @@ def told_apart(labels: Iterable[str], encode: Callable[[str], Any]) -> tuple[str
 
 def trained() -> tuple[str, ...]:
     """All labels that a corpus uses; any of them may name an arm of any scenario."""
-    out = {word for name in scenarios() for word in held_out(name)}
+    out = set(all_held_out())
     return tuple(word for word in words() if word not in out)
