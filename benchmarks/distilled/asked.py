@@ -26,8 +26,13 @@ class Asked:
     bound: float
     at_least: bool = False
 
-    def met(self, value: float) -> bool:
-        """Whether a value is as was asked."""
+    def value(self, sides: list[Side]) -> float:
+        """The mean over training seeds."""
+        return float(np.mean([self.measure(side) for side in sides]))
+
+    def met(self, sides: list[Side]) -> bool:
+        """Whether it is as was asked."""
+        value = self.value(sides)
         return value >= self.bound if self.at_least else value <= self.bound
 
 
@@ -69,13 +74,10 @@ def _entropy(side: Side) -> float:
     return _beyond(ours, theirs)
 
 
-LIKE_UCB = (
-    ("normalised regret", _regret, 0.10),
-    ("suffix failure above the teacher's", _failure, 0.03),
-    ("K MinFrac apart from the teacher's", _min_frac, 0.05),
-)
 LIST = (
-    *(Asked("UCB", *given) for given in LIKE_UCB),
+    Asked("UCB", "normalised regret", _regret, 0.10),
+    Asked("UCB", "suffix failure above the teacher's", _failure, 0.03),
+    Asked("UCB", "K MinFrac apart from the teacher's", _min_frac, 0.05),
     Asked("UCB", "agreement", _agreement, 0.80, at_least=True),
     Asked(GAUSSIAN, "normalised regret", _regret, 0.20),
     Asked("Thompson", "total variation", _variation, 0.10),
@@ -103,15 +105,14 @@ def rows(sides: Mapping[str, list[Side]]) -> list[list[str]]:
     found = []
     for one in LIST:
         if one.of in sides:
-            value = float(np.mean([one.measure(side) for side in sides[one.of]]))
+            own = sides[one.of]
             bound = f"at {'least' if one.at_least else 'most'} {one.bound:.2f}"
-            found.append([one.of, one.what, bound, f"{value:.3f}", "met" if one.met(value) else "MISSED"])
+            found.append([one.of, one.what, bound, f"{one.value(own):.3f}", "met" if one.met(own) else "MISSED"])
     return found + [_control(name, sides[name]) for name in sides if name.startswith("control")]
 
 
 def _control(name: str, sides: list[Side]) -> list[str]:
     """A control is to miss something of what is asked of those who learn from UCB."""
-    asked = [one for one in LIST if one.of == "UCB"]
-    missed = [one.what for one in asked if not one.met(float(np.mean([one.measure(side) for side in sides])))]
+    missed = [one.what for one in LIST if one.of == "UCB" and not one.met(sides)]
     told = f"misses {', '.join(missed)}" if missed else "misses nothing"
     return [name, "all that is asked of UCB's", "to miss some", told, "met" if missed else "MISSED"]
