@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from icrl.experiments.distill_plan import DistillPlan
+from icrl.experiments.distill_watch import is_main
 from icrl.finetune.running import kept_in
 from icrl.models.adapters import CONFIG
 from icrl.models.hf import TransformersModel
@@ -21,11 +22,14 @@ LOCK = ".lock"
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Keeps other commands out of a folder.
+    """Keeps other commands out of a folder; of processes that train together one does so for all.
 
     Raises:
         ValueError: Another one is at work there, or there can be no such folder.
     """
+    if not is_main():
+        yield
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / LOCK, timeout=0)

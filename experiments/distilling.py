@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def distill(
         ValueError: The folder is of another plan, something of the plan cannot be done, or another command is at work.
     """
     given, folder = as_plan(plan), Path(out).expanduser()
-    with alone(folder) if is_main() else nullcontext(), told(begin) as shown:
+    with alone(folder), told(begin) as shown:
         return _distilled(given, folder, shown, callbacks)
 
 

@@ -24,6 +24,7 @@ from trl import GRPOTrainer
 from icrl.agents import LLMAgent, rollout
 from icrl.envs import Episodes
 from icrl.envs.again import Again
+from icrl.envs.spec import placed
 from icrl.envs.types import AnyWorld
 from icrl.finetune.answers import labels
 from icrl.finetune.diary import Row, diary, grows
@@ -164,19 +165,25 @@ def trainer_of(
     out: Path,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> GRPOTrainer:
-    """TRL's trainer, as `reinforce` runs it."""
+    """TRL's trainer, as `reinforce` runs it.
+
+    Raises:
+        ValueError: TRL or PEFT refuses a setting.
+    """
     by, training = how
     fills(tokenizer)
+    told = by.arguments(str(out), training.seed, PartialState().num_processes)
+    adapter = None if isinstance(model, PeftModel) else training.adapter(model)
     games = [{"prompt": f"{i} {game}"} for i in range(by.steps) for game in range(by.games)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), placed("reinforce", Exception):  # TRL and PEFT raise what they like
         warnings.filterwarnings("ignore", message=".*rollout_func.*experimental")
         return GRPOTrainer(
             model=model,
             reward_funcs=earned_per_step,
-            args=by.arguments(str(out), training.seed, PartialState().num_processes),
+            args=told,
             train_dataset=Dataset.from_list(games),
             processing_class=tokenizer,
-            peft_config=None if isinstance(model, PeftModel) else training.adapter(model),
+            peft_config=adapter,
             rollout_func=episodic,
             callbacks=list(callbacks),
         )

@@ -90,6 +90,8 @@ class Training(Spec):
         """Raises ValueError for settings that do not go together."""
         if (first := self.lora.get("init_lora_weights", True)) not in FIRST:
             raise ValueError(f"lora.init_lora_weights: {first!r} changes the base's weights; allowed: {FIRST}")
+        if self.sft.get("max_steps") == 0:
+            raise ValueError("sft.max_steps: 0 steps would train nothing; leave it out to go by num_train_epochs")
         for name in ("lora", "quantization"):
             if self.full and (given := getattr(self, name)):
                 raise ValueError(f"{name}: full training has no adapter, got {given}")

@@ -207,3 +207,9 @@ def test_settings_that_do_not_go_together(tmp_path):
         Reinforcement(grpo={"auto_find_batch_size": True}).arguments(str(tmp_path), 0, 1)
     with pytest.raises(ValueError, match="reinforce.reward: agreement needs a teacher"):
         Reinforcement(reward="agreement").earned(None)
+
+
+def test_what_trl_refuses_is_a_sentence(pocket, tmp_path):
+    by = Reinforcement(steps=1, games=1, plays=2, grpo={"report_to": "wandb"})
+    with pytest.raises(ValueError, match="reinforce: .*wandb"):
+        trainer_of(pocket.model, pocket.tokenizer, plays(by), (by, Training()), tmp_path)

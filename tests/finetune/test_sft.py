@@ -214,6 +214,7 @@ def test_what_is_logged_goes_where_it_is_sent(pocket, tmp_path):
         ({"sft": {"learning_rate": None}}, "sft.learning_rate: Input should be a valid number, got None"),
         ({"sft": {"num_train_epochs": 0}}, "sft.num_train_epochs: must be above 0, got 0"),
         ({"sft": {"gradient_accumulation_steps": 0}}, "sft.gradient_accumulation_steps: must be at least 1, got 0"),
+        ({"sft": {"max_steps": 0}}, "sft.max_steps: 0 steps would train nothing"),
         ({"lora": {"r": 2.5}}, "lora.r: Input should be a valid integer"),
         ({"lora": {"r": 0}}, "lora.r: must be at least 1, got 0"),
         ({"lora": {"bias": "zzz"}}, "lora.bias: Input should be 'none', 'all' or 'lora_only', got 'zzz'"),
