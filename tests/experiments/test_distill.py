@@ -367,7 +367,11 @@ def test_rows_do_not_depend_on_how_weights_are_stored():
 
 
 def test_rows_of_duels(tmp_path):
-    given = {"data__tasks": ["dueling"], "data__context": [{"agent": "RUCB"}], "label": "taken"}
+    given = {
+        "data__tasks": [{"preset": "dueling", "horizon": 20}],
+        "data__context": [{"agent": "RUCB"}],
+        "label": "taken",
+    }
     found = distilling.write(plan(**given, data__decisions=60, data__validation=20), tmp_path, begin)
     assert found["written"]["train"]["decisions"] >= 60
 
