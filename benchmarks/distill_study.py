@@ -16,7 +16,7 @@ from card.common import machine
 from card.parts import Part, begun, save, side_by_side
 from distilled.logs import offline
 from distilled.page import page
-from distilled.plans import CASES, CONTEXTS, DAGGER, DECISIONS, EASY, OFFLINE, SEEDS
+from distilled.plans import CASES, CONTEXTS, DAGGER, DECISIONS, EASY, OFFLINE, SEEDS, WIDE
 from distilled.study import SPLITS, base, contexts, example, on_policy, reinforced, student
 
 import icrl
@@ -24,7 +24,8 @@ import icrl
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "distill_study.json", ROOT / "docs" / "distilling_figures.md"
-TEACHERS, FEW = ("UCB", "Thompson"), ("new labels",)
+TEACHERS, WIDELY, FEW = ("UCB", "Thompson"), ("UCB", WIDE), ("new labels",)
+"""Of whom there are three seeds; and who is judged in all splits."""
 
 
 def main(
@@ -52,15 +53,12 @@ def parts(decisions: int) -> dict[str, Part]:
     found: dict[str, Part] = {}
     for name, seed in [*taught, *((name, seed) for seed in SEEDS[1:] for name in TEACHERS)]:
         judged = contexts if name == CONTEXTS else student
-        found[f"{name}, seed {seed}"] = (judged, (name, seed, decisions, SPLITS if _is_first(name, seed) else FEW))
+        wanted = SPLITS if seed == 0 and name in WIDELY else FEW
+        found[f"{name}, seed {seed}"] = (judged, (name, seed, decisions, wanted))
     more: dict[str, Part] = {"on policy": (on_policy, (decisions,)), "expert's logs": (offline, (decisions,))}
     more |= {"examples/distill.yaml": (example, (str(EXAMPLES / "distill.yaml"), FEW))}
     more |= {"GRPO": (reinforced, (str(EXAMPLES / "reinforce.yaml"),)), "base": (base, (SPLITS,))}
     return found | more
-
-
-def _is_first(name: str, seed: int) -> bool:
-    return name in TEACHERS and seed == 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from icrl.cli import app
 
 PLAN = """
 task: {preset: bernoulli-easy, horizon: 8}
@@ -47,9 +50,9 @@ def test_run_and_report(tmp_path, plan):
 def test_columns_that_say_nothing_are_left_out(tmp_path, plan):
     def columns(agents):
         plan.write_text(PLAN.replace("agents", "min_mass: 0\nagents").partition("agents")[0] + f"agents: {agents}")
-        done = icrl("run", plan, "--out", str(len(agents)), cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        return next(line.split() for line in done.stdout.splitlines() if line.strip().startswith("agent "))
+        done = CliRunner().invoke(app, ["run", str(plan), "--out", str(tmp_path / str(len(agents)))])
+        assert done.exit_code == 0, done.output
+        return next(line.split() for line in done.output.splitlines() if line.strip().startswith("agent "))
 
     rest = ["agent", "regret", "[95%]", "differs", "p", "failure", "arm"]
     assert columns("{a: Uniform}") == rest

@@ -37,6 +37,7 @@ TERSE = {
 }
 """A story in 100 tokens instead of 250, where each decision is a row of its own."""
 UCB = {"type": "UCB", "alpha": 0.5}
+WIDE = "Thompson, all tasks and stories"
 FULL, GAUSSIAN, HINTS = "UCB, all weights", "UCB, Gaussian", "LinUCB, hints"
 EASY, CONTEXTS, BETWEEN = "short contexts", "LinUCB, contexts", "runs/distilled/contexts-between"
 """One after the other: the second training goes on from what the first has left, which is merged in that folder."""
@@ -58,6 +59,11 @@ SURE = {"kind": "gap", "best": 1.0, "gap": 1.0}
 LIKELY = {"kind": "gap", "best": {"uniform": [0.7, 1.0]}, "gap": {"uniform": [0.4, 0.7]}}
 TABLE = {"kind": "contexts", "n_arms": {"choice": [2, 3, 4, 5]}, "n_contexts": {"choice": [2, 3, 4]}, "text": True}
 LINEAR = {"kind": "linear", "n_arms": {"choice": [3, 4, 5, 6]}, "dim": {"choice": [3, 4, 5]}, "horizon": STEPS}
+CLOSE: dict[str, Any] = {
+    "n_arms": {"choice": [4, 5, 6]},
+    "means": {"kind": "gap", "best": {"uniform": [0.5, 0.8]}, "gap": {"uniform": [0.1, 0.4]}},
+}
+"""Games like the one that judges."""
 FIFTY = {"n_arms": {"choice": [2, 3, 4, 5]}, "horizon": 50, "means": {"kind": "uniform"}}
 
 
@@ -74,7 +80,18 @@ def _contexts(*tasks: dict[str, Any]) -> dict[str, Any]:
 
 CASES: dict[str, dict[str, Any]] = {
     "UCB": {},
-    "Thompson": {"teacher": "ThompsonSampling"},
+    "Thompson": {
+        "teacher": "ThompsonSampling",
+        "data": {  # one story; short games teach that a label says nothing of its arm
+            "tasks": [
+                {"weight": 0.5, "task": CLOSE | {"horizon": STEPS}},
+                {"weight": 0.5, "task": CLOSE | {"horizon": {"log": [2, 30]}}},
+            ],
+            "context": [{"agent": "teacher", "weight": 0.9}, {"agent": "Uniform", "weight": 0.1}],
+            "prompt": {},
+        },
+    },
+    WIDE: {"teacher": "ThompsonSampling"},
     FULL: {"train": {"full": True, "sft": {"learning_rate": 2e-4}}},
     "control: Greedy": {"teacher": "Greedy"},
     "control: Uniform": {"teacher": "Uniform"},
