@@ -1,7 +1,7 @@
 """Teach a model to play like an algorithm, and see what it learnt: UCB's choices in pocket's weights, by LoRA.
 
-`python distill.py` does what distill.yaml says, in about 15 minutes on 2 cores; `python distill.py 30000` learns from
-so many decisions only, in a few minutes, which shows the way.
+`python distill.py` trains as distill.yaml says, in about 10 minutes; `python distill.py 30000` learns from so many
+decisions only, in a few minutes, which shows the way.
 """
 
 import sys

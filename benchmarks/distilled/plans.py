@@ -60,8 +60,8 @@ LIKELY = {"kind": "gap", "best": {"uniform": [0.7, 1.0]}, "gap": {"uniform": [0.
 TABLE = {"kind": "contexts", "n_arms": {"choice": [2, 3, 4, 5]}, "n_contexts": {"choice": [2, 3, 4]}, "text": True}
 LINEAR = {"kind": "linear", "n_arms": {"choice": [3, 4, 5, 6]}, "dim": {"choice": [3, 4, 5]}, "horizon": STEPS}
 CLOSE: dict[str, Any] = {
-    "n_arms": {"choice": [4, 5, 6]},
-    "means": {"kind": "gap", "best": {"uniform": [0.5, 0.8]}, "gap": {"uniform": [0.1, 0.4]}},
+    "n_arms": 5,
+    "means": {"kind": "gap", "best": {"uniform": [0.5, 0.7]}, "gap": {"uniform": [0.1, 0.3]}},
 }
 """Games like the one that judges."""
 FIFTY = {"n_arms": {"choice": [2, 3, 4, 5]}, "horizon": 50, "means": {"kind": "uniform"}}
@@ -89,6 +89,7 @@ CASES: dict[str, dict[str, Any]] = {
             ],
             "context": [{"agent": "teacher", "weight": 0.9}, {"agent": "Uniform", "weight": 0.1}],
             "prompt": {},
+            "decisions": 1_000_000,
         },
     },
     WIDE: {"teacher": "ThompsonSampling"},
