@@ -1,8 +1,8 @@
 """What algorithms leave in pocket's weights. Run: `python benchmarks/distill_study.py` (hours on 2 cores; see --only).
 
-Each teacher, control and seed is one training of some 20 minutes in one thread, two of them side by side, and an
-evaluation beside the teacher on the same luck. Writes results/distill_study.json part by part (the same command again
-does what is missing) and docs/distilling_figures.md.
+Each teacher, control and seed is one training of some 20 minutes in one thread (Thompson sampling and contexts: over an
+hour), two of them side by side, and an evaluation beside the teacher on the same luck. Writes
+results/distill_study.json part by part (the same command again does what is missing) and docs/distilling_figures.md.
 """
 
 from __future__ import annotations
