@@ -4,6 +4,7 @@ reproducible property tests.
 
 import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -72,3 +73,18 @@ def tokenizer(fakes):
 def letters(fakes):
     """A byte-level tokenizer without merges: each character of a label is a token."""
     return fakes.byte_tokenizer(fakes.TEMPLATE)
+
+
+@pytest.fixture(scope="session")
+def two_processes():
+    """Runs the command line in two processes on the CPU that train together, and gives what it printed."""
+
+    def run(*arguments, cwd):
+        launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
+        launch += " --dynamo_backend no --main_process_port 0"  # any that is free: two tests may run at once
+        command = [sys.executable, *launch.split(), "-m", "icrl", *arguments]
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

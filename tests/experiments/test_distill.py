@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -447,15 +445,12 @@ def test_there_is_nothing_to_judge_yet(tmp_path):
         students(plan(), tmp_path)
 
 
-def test_several_processes_train_as_one(tmp_path):
+def test_several_processes_train_as_one(tmp_path, two_processes):
     """Two of them on the CPU: rows are written once, each sees its half, and one adapter comes out."""
     (tmp_path / "plan.yaml").write_text(PLAN.replace("validation: 40", "validation: 20"))
-    launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
-    launch += " --dynamo_backend no -m icrl distill plan.yaml --out run"
-    done = subprocess.run([sys.executable, *launch.split()], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    printed = two_processes("distill", "plan.yaml", "--out", "run", cwd=tmp_path)
     rows = store.read(tmp_path / "run" / "data")[0]
     told = json.loads((tmp_path / "run" / "training" / "training.json").read_text())
     assert told["looks"][-1]["step"] == math.ceil(len(rows) / (2 * 4 * 2)), "rows, by processes, batch and accumulation"
     assert (tmp_path / "run" / "evaluation.json").is_file()
-    assert done.stdout.count("student, base and teacher on the same luck") == 1
+    assert printed.count("student, base and teacher on the same luck") == 1

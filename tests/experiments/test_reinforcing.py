@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -123,14 +121,11 @@ def test_a_folder_of_another_plan(tmp_path):
         reinforce(plan(steps=1), tmp_path, begin)
 
 
-def test_several_processes_train_as_one(tmp_path):
+def test_several_processes_train_as_one(tmp_path, two_processes):
     """Two of them on the CPU, each with the plays of its games, take the steps that one takes."""
     given = plan(games=4, plays=4)
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(given.model_dump(exclude_defaults=True)))
-    launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
-    launch += " --dynamo_backend no -m icrl reinforce plan.yaml --out run"
-    done = subprocess.run([sys.executable, *launch.split()], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    two_processes("reinforce", "plan.yaml", "--out", "run", cwd=tmp_path)
     one = reinforce(given, tmp_path / "one", begin).trained.folder / "adapter_model.safetensors"
     together = load_file(tmp_path / "run" / "reinforced" / "adapter" / "adapter_model.safetensors")
     apart = max(float((together[name] - value).abs().max()) for name, value in load_file(one).items())
